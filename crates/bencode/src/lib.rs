@@ -1,0 +1,1 @@
+//! A lenient, bounded, zero-copy reader of bencode.

@@ -1,0 +1,1 @@
+//! Where peers come from: trackers and other sources, as drivers.

@@ -1,0 +1,1 @@
+//! Torrent files and magnet links: reading, checking, writing, creating.

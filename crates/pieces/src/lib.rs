@@ -1,0 +1,1 @@
+//! Which block next: bitfields, availability and the piece picker.

@@ -1,0 +1,1 @@
+//! The tokio driver: sockets, timers and disk threads around the machines.

@@ -1,0 +1,1 @@
+//! The deterministic driver: machines over virtual links in virtual time.

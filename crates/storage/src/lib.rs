@@ -1,0 +1,1 @@
+//! Files on disk: safe paths, part files, locks and resume state.
