@@ -1,1 +1,21 @@
-//! The tokio driver: sockets, timers and disk threads around the machines.
+//! The tokio driver: sockets, timers and disk threads around the machines of `shoal-swarm`.
+//!
+//! A [`Session`] is one process's listener, dialer, disk threads and `Host` machine; [`Session::add`] gives it a torrent, and
+//! each torrent has one task that owns its `Swarm` machine. Nothing here decides: events go in, effects are carried out.
+//!
+//! Invariants: every queue is bounded; no lock is held across an await; every task and thread is joined by its owner, so
+//! that after [`Session::shutdown`] nothing of the session runs.
+
+mod add;
+mod config;
+mod error;
+mod handle;
+mod progress;
+mod session;
+
+pub use add::{AddTorrent, Check, Mode, SelectFiles, TorrentSource};
+pub use config::{DEFAULT_PORT, PortChoice, SessionConfig};
+pub use error::SessionError;
+pub use handle::{TorrentEvents, TorrentHandle};
+pub use progress::{Phase, Progress, TorrentEvent};
+pub use session::Session;

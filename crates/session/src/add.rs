@@ -1,0 +1,124 @@
+//! What a session is told about a torrent.
+
+use shoal_layout::Selection;
+use shoal_metainfo::{Info, InfoHashes, Magnet, Torrent};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where the torrent is known from.
+#[derive(Debug, Clone)]
+pub enum TorrentSource {
+    /// A torrent file, or one just made.
+    Torrent(Arc<Torrent>),
+    /// A link; peers give the info dictionary. Its `so` and `x.pe` are used by the session.
+    Magnet(Magnet),
+}
+
+impl TorrentSource {
+    /// The info hashes.
+    pub fn hashes(&self) -> InfoHashes {
+        match self {
+            TorrentSource::Torrent(torrent) => torrent.info.hashes(),
+            TorrentSource::Magnet(magnet) => magnet.hashes,
+        }
+    }
+}
+
+/// Chooses files once the info dictionary is known. An error is one line for the user; it ends the torrent with
+/// [`SessionError::Selection`](crate::SessionError::Selection).
+pub type SelectFiles = Box<dyn FnOnce(&Info) -> Result<Selection, String> + Send>;
+
+/// What to do with a torrent.
+pub enum Mode {
+    /// Fetch what is missing, and upload meanwhile and afterwards until stopped.
+    Download {
+        /// Write over files that are there and hold nothing of this torrent.
+        overwrite: bool,
+        /// Fetch pieces in order.
+        sequential: bool,
+        /// Which files.
+        select: SelectFiles,
+    },
+    /// Upload what is on disk; write nothing.
+    Seed {
+        /// How to find out what is there.
+        check: Check,
+    },
+}
+
+/// How to find out which pieces are on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// Believe the resume state where files have not changed since; hash the rest.
+    Resume,
+    /// Hash everything.
+    Full,
+    /// Every byte was hashed just now by this process (`share`): believe that all is there, if lengths fit.
+    JustHashed,
+}
+
+impl fmt::Debug for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Mode::Download { overwrite, sequential, .. } => f
+                .debug_struct("Download")
+                .field("overwrite", overwrite)
+                .field("sequential", sequential)
+                .finish_non_exhaustive(),
+            Mode::Seed { check } => f.debug_struct("Seed").field("check", check).finish(),
+        }
+    }
+}
+
+/// A torrent to add.
+#[derive(Debug)]
+pub struct AddTorrent {
+    /// Where it is known from.
+    pub source: TorrentSource,
+    /// The folder in which the torrent's root name is, or is created.
+    pub folder: PathBuf,
+    /// The root's name on disk, where it is not the torrent's own (`share --name`); `None`: the torrent's.
+    pub root_name: Option<std::ffi::OsString>,
+    /// What to do.
+    pub mode: Mode,
+    /// Peers that the user typed (`--peer`), names not resolved yet.
+    pub peers: Vec<(String, u16)>,
+    /// Tracker URLs that the user typed. Those that the torrent does not carry are added as a last tier; all of them may be
+    /// on any network.
+    pub typed_trackers: Vec<String>,
+}
+
+impl AddTorrent {
+    /// Fetches everything into `folder`.
+    pub fn download(source: TorrentSource, folder: impl Into<PathBuf>) -> AddTorrent {
+        let select: SelectFiles = Box::new(|info| Ok(Selection::all(info.layout())));
+        AddTorrent {
+            source,
+            folder: folder.into(),
+            root_name: None,
+            mode: Mode::Download { overwrite: false, sequential: false, select },
+            peers: Vec::new(),
+            typed_trackers: Vec::new(),
+        }
+    }
+
+    /// Uploads what is in `folder`.
+    pub fn seed(torrent: Arc<Torrent>, folder: impl Into<PathBuf>, check: Check) -> AddTorrent {
+        AddTorrent {
+            source: TorrentSource::Torrent(torrent),
+            folder: folder.into(),
+            root_name: None,
+            mode: Mode::Seed { check },
+            peers: Vec::new(),
+            typed_trackers: Vec::new(),
+        }
+    }
+
+    /// Also dials this address, which the user typed.
+    pub fn with_peer(mut self, addr: SocketAddr) -> AddTorrent {
+        self.peers.push((addr.ip().to_string(), addr.port()));
+        self
+    }
+}

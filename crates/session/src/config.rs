@@ -1,0 +1,59 @@
+//! What a session is told at its start.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// Which TCP port to listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortChoice {
+    /// Whichever the system gives (`--port 0`).
+    Any,
+    /// This one, or fail (`--port N`).
+    Exactly(u16),
+    /// The first free one from here upwards.
+    FirstFreeFrom(u16),
+}
+
+/// The port that BitTorrent programs try first (BEP 3).
+pub const DEFAULT_PORT: u16 = 6881;
+
+/// One process's configuration.
+#[derive(Debug, Clone)]
+pub struct SessionConfig {
+    /// Addresses to listen on and to dial from; empty: every address of this machine, IPv4 and IPv6.
+    pub bind: Vec<IpAddr>,
+    /// The port.
+    pub port: PortChoice,
+    /// Upload limit over all torrents, bytes per second; `None`: no limit.
+    pub up_limit_bytes_per_s: Option<u64>,
+    /// Download limit over all torrents, bytes per second; `None`: no limit.
+    pub down_limit_bytes_per_s: Option<u64>,
+    /// Connections of the process, at most.
+    pub max_connections: usize,
+    /// Connections of one torrent, at most.
+    pub max_connections_per_torrent: usize,
+    /// Accept peers and trackers on loopback, link-local and private addresses whoever named them.
+    pub allow_private_networks: bool,
+    /// Where resume state is kept; `None`: the default of `shoal-storage`.
+    pub state_dir: Option<PathBuf>,
+    /// Threads that hash, read and write.
+    pub disk_threads: usize,
+}
+
+impl Default for SessionConfig {
+    fn default() -> SessionConfig {
+        SessionConfig {
+            bind: Vec::new(),
+            port: PortChoice::FirstFreeFrom(DEFAULT_PORT),
+            up_limit_bytes_per_s: None,
+            down_limit_bytes_per_s: None,
+            // Chosen: libtorrent has 200; ours are cheap, and the usual descriptor limit is 1024.
+            max_connections: 500,
+            max_connections_per_torrent: 100,
+            allow_private_networks: false,
+            state_dir: None,
+            // Chosen: one hashes while another waits for the disk; more only help on many cores.
+            disk_threads: std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4)),
+        }
+    }
+}

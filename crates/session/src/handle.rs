@@ -1,0 +1,61 @@
+//! A torrent of a session, from outside.
+
+use crate::{Progress, TorrentEvent};
+use shoal_metainfo::{Info, InfoHashes};
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+
+/// A torrent in a session. Dropping it changes nothing: the torrent runs until it is stopped or the session is shut down.
+#[derive(Debug)]
+pub struct TorrentHandle {
+    pub(crate) hashes: InfoHashes,
+    pub(crate) progress: watch::Receiver<Progress>,
+    pub(crate) info: watch::Receiver<Option<Arc<Info>>>,
+    pub(crate) events: Option<TorrentEvents>,
+    pub(crate) stop: mpsc::Sender<()>,
+}
+
+/// The events of one torrent, in order; ends when the torrent's task has ended.
+#[derive(Debug)]
+pub struct TorrentEvents {
+    pub(crate) queue: mpsc::UnboundedReceiver<TorrentEvent>,
+}
+
+impl TorrentEvents {
+    /// The next event; `None` when the torrent is stopped (or has failed) and nothing more can come. Cancel safe.
+    pub async fn next(&mut self) -> Option<TorrentEvent> {
+        self.queue.recv().await
+    }
+}
+
+impl TorrentHandle {
+    /// The info hashes it was added by.
+    pub fn hashes(&self) -> InfoHashes {
+        self.hashes
+    }
+
+    /// Snapshots about ten times a second. The last one has [`Phase::Stopped`](crate::Phase::Stopped); then the channel
+    /// closes.
+    pub fn progress(&self) -> watch::Receiver<Progress> {
+        self.progress.clone()
+    }
+
+    /// What must not be missed. The first call takes it; `None` afterwards.
+    pub fn events(&mut self) -> Option<TorrentEvents> {
+        self.events.take()
+    }
+
+    /// The info dictionary, once it is known.
+    pub fn info(&self) -> Option<Arc<Info>> {
+        self.info.borrow().clone()
+    }
+
+    /// Tells trackers (2 s at most), closes connections, saves the resume state, and returns when all of it is done. Also
+    /// returns when it ended by itself. May be called more than once.
+    pub async fn stop(&self) {
+        // An error means that the task has ended or was told already.
+        let _ = self.stop.try_send(());
+        let mut progress = self.progress.clone();
+        while progress.changed().await.is_ok() {}
+    }
+}

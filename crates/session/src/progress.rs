@@ -1,0 +1,126 @@
+//! What the user sees of a torrent: a snapshot about ten times a second, and the events that must not be missed.
+
+use crate::SessionError;
+use shoal_layout::PieceIndex;
+use shoal_metainfo::Info;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// What a torrent is at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// Peers are asked for the info dictionary.
+    Metadata,
+    /// Files on disk are hashed.
+    Checking {
+        /// Bytes looked at.
+        done_bytes: u64,
+        /// Bytes to look at.
+        total_bytes: u64,
+    },
+    /// Something selected is missing.
+    Downloading,
+    /// All that was selected is here.
+    Seeding,
+    /// The disk refuses: one line for the user. Goes on by itself.
+    Paused {
+        /// Path, what is missing, what to do; not escaped.
+        reason: String,
+    },
+    /// It is over: stopped, or failed (see [`TorrentEvent::Failed`]).
+    Stopped,
+}
+
+/// A snapshot. Bytes are payload, padding not counted; rates are bytes of payload per second over the last few seconds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// What it is at.
+    pub phase: Phase,
+    /// Bytes of selected files verified and written.
+    pub done_bytes: u64,
+    /// Bytes of selected files; 0 while the info dictionary is not known.
+    pub total_bytes: u64,
+    /// Pieces verified and written, of the whole torrent.
+    pub pieces_done: u32,
+    /// Pieces of the whole torrent; 0 while the info dictionary is not known.
+    pub pieces_total: u32,
+    /// Bytes per second received.
+    pub download_rate: u64,
+    /// Bytes per second sent.
+    pub upload_rate: u64,
+    /// Payload bytes received by this run, wasted ones counted.
+    pub downloaded: u64,
+    /// Payload bytes sent by this run.
+    pub uploaded: u64,
+    /// Open connections after both handshakes.
+    pub peers: u32,
+    /// Connected peers that have everything.
+    pub full_copies: u32,
+    /// Why nothing moves: one line; `None` if something does, or if there is nothing to say.
+    pub reason: Option<String>,
+}
+
+impl Default for Progress {
+    fn default() -> Progress {
+        Progress {
+            phase: Phase::Metadata,
+            done_bytes: 0,
+            total_bytes: 0,
+            pieces_done: 0,
+            pieces_total: 0,
+            download_rate: 0,
+            upload_rate: 0,
+            downloaded: 0,
+            uploaded: 0,
+            peers: 0,
+            full_copies: 0,
+            reason: None,
+        }
+    }
+}
+
+/// Something that happened once.
+#[derive(Debug)]
+pub enum TorrentEvent {
+    /// The info dictionary is known: from the start, or peers gave it.
+    Metadata(Arc<Info>),
+    /// Files are open and checked; so many pieces were there.
+    Checked {
+        /// Pieces that were found right.
+        pieces: u32,
+    },
+    /// A piece is verified and written.
+    Piece(PieceIndex),
+    /// All that was selected is verified and written; also right after `Checked` if it was there from the start.
+    Complete,
+    /// A peer was banned.
+    Banned {
+        /// Where it was.
+        addr: SocketAddr,
+        /// Why, in a few words.
+        reason: String,
+    },
+    /// The disk refuses; the torrent waits and tries again by itself.
+    DiskTrouble {
+        /// One line, not escaped.
+        reason: String,
+    },
+    /// The disk works again.
+    DiskRecovered,
+    /// A tracker did not answer, or with a failure.
+    TrackerError {
+        /// Which.
+        url: String,
+        /// One line, not escaped.
+        reason: String,
+    },
+    /// A tracker answered with a warning.
+    TrackerWarning {
+        /// Which.
+        url: String,
+        /// One line, not escaped.
+        warning: String,
+    },
+    /// It cannot go on; nothing follows.
+    Failed(SessionError),
+}
