@@ -1,0 +1,1 @@
+//! In which order data and journal reach the disk.
