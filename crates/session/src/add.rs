@@ -2,6 +2,7 @@
 
 use shoal_layout::Selection;
 use shoal_metainfo::{Info, InfoHashes, Magnet, Torrent};
+use shoal_storage::Place;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -72,15 +73,22 @@ impl fmt::Debug for Mode {
     }
 }
 
+/// Where a torrent's files are, or will be.
+#[derive(Debug, Clone)]
+pub enum Files {
+    /// Below this folder: there the torrent's root name is, or is created.
+    Folder(PathBuf),
+    /// Where a scan met them (`share`). For [`Mode::Seed`] of a [`TorrentSource::Torrent`] with as many files.
+    Scanned(Place),
+}
+
 /// A torrent to add.
 #[derive(Debug)]
 pub struct AddTorrent {
     /// Where it is known from.
     pub source: TorrentSource,
-    /// The folder in which the torrent's root name is, or is created.
-    pub folder: PathBuf,
-    /// The root's name on disk, where it is not the torrent's own (`share --name`); `None`: the torrent's.
-    pub root_name: Option<std::ffi::OsString>,
+    /// Where its files are, or will be.
+    pub files: Files,
     /// What to do.
     pub mode: Mode,
     /// Peers that the user typed (`--peer`), names not resolved yet.
@@ -96,20 +104,18 @@ impl AddTorrent {
         let select: SelectFiles = Box::new(|info| Ok(Selection::all(info.layout())));
         AddTorrent {
             source,
-            folder: folder.into(),
-            root_name: None,
+            files: Files::Folder(folder.into()),
             mode: Mode::Download { overwrite: false, sequential: false, select },
             peers: Vec::new(),
             typed_trackers: Vec::new(),
         }
     }
 
-    /// Uploads what is in `folder`.
-    pub fn seed(torrent: Arc<Torrent>, folder: impl Into<PathBuf>, check: Check) -> AddTorrent {
+    /// Uploads what is there.
+    pub fn seed(torrent: Arc<Torrent>, files: Files, check: Check) -> AddTorrent {
         AddTorrent {
             source: TorrentSource::Torrent(torrent),
-            folder: folder.into(),
-            root_name: None,
+            files,
             mode: Mode::Seed { check },
             peers: Vec::new(),
             typed_trackers: Vec::new(),

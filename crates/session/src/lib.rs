@@ -13,7 +13,7 @@ mod handle;
 mod progress;
 mod session;
 
-pub use add::{AddTorrent, Check, Mode, SelectFiles, TorrentSource};
+pub use add::{AddTorrent, Check, Files, Mode, SelectFiles, TorrentSource};
 pub use config::{DEFAULT_PORT, PortChoice, SessionConfig};
 pub use error::SessionError;
 pub use handle::{TorrentEvents, TorrentHandle};
