@@ -1,1 +1,19 @@
 //! The deterministic driver: machines over virtual links in virtual time.
+//!
+//! The other driver of the product's machines. [`Simulation`] holds nodes and what happens next; a [`Node`] is anything that
+//! sees happenings and acts through its [`Port`], and [`MachineNode`] makes one of any `shoal_machine::Machine`.
+//!
+//! Invariant: a run is a function of its seed and its setup. Nothing here knows a thread, a clock or an address.
+
+mod digest;
+mod link;
+mod net;
+mod node;
+mod queue;
+mod simulation;
+
+pub use digest::Digest;
+pub use link::{Access, Path};
+pub use net::{NodeId, Port};
+pub use node::{Happening, LinkId, MachineNode, Node, Packet, Surroundings};
+pub use simulation::{Simulation, Violation};
