@@ -4,14 +4,18 @@
 //! core's vector units mostly idle, because every round waits for the one before it. So this crate takes *many* messages at
 //! once ([`sha1_many`], [`sha256_many`], [`Hasher::update_many`]) and hashes them side by side, one message a lane.
 //!
-//! What the lanes are made of is chosen at run time ([`path`]); the `sha1` and `sha2` crates are the portable path, and the
+//! What the lanes are made of is chosen at run time ([`Path`]); the `sha1` and `sha2` crates are the portable path, and the
 //! oracle in the tests of all others. Nothing here starts a thread: the caller decides how work spreads over cores.
 //!
 //! The only crate of the project with `unsafe`.
 
+mod kernels;
+mod lanes;
 pub mod merkle;
+mod path;
 mod state;
 
+pub use path::{Path, PathUnavailable, UnknownPath, path, set_path};
 pub use state::{Algorithm, Hasher, Sha1, Sha1Algorithm, Sha256, Sha256Algorithm};
 
 /// Bytes in a block: what one leaf of a Merkle tree covers (BEP 52, "pieces root").

@@ -5,15 +5,18 @@
 //!
 //! Invariant: `buffer[..buffered]` are the bytes since the last whole block, fewer than 64; `words` holds all before them.
 
+use crate::kernels::{Kernels, Table};
+use crate::lanes::{self, Job, Source};
 use std::fmt;
 
 /// Bytes that the compression functions take at once (FIPS 180-4, 5.2.1).
 pub(crate) const BLOCK: usize = 64;
 
 /// SHA-1 or SHA-256.
-pub trait Algorithm: sealed::Algorithm {}
+#[expect(private_bounds, reason = "nobody else can add an algorithm, or need look into one")]
+pub trait Algorithm: Kernels {}
 
-impl<A: sealed::Algorithm> Algorithm for A {}
+impl<A: Kernels> Algorithm for A {}
 
 pub(crate) mod sealed {
     /// What tells the two algorithms apart.
@@ -122,16 +125,21 @@ impl<A: Algorithm> Hasher<A> {
 
     /// The hash of all that was fed.
     pub fn finish(mut self) -> A::Digest {
-        let (ending, length) = self.ending();
+        let (ending, length) = ending(&self.buffer[..self.buffered()], self.length);
         A::compress(&mut self.words, ending[..length].as_chunks().0);
         digest::<A>(&self.words)
     }
 
     /// Feeds each hasher its own bytes, side by side.
     pub fn update_many(updates: &mut [(&mut Self, &[u8])]) {
-        for (hasher, data) in updates {
-            hasher.update(data);
+        Self::update_many_by(Table::current(), updates);
+    }
+
+    pub(crate) fn update_many_by(table: &Table<A>, updates: &mut [(&mut Self, &[u8])]) {
+        if let [(hasher, data)] = updates {
+            return hasher.update(data);
         }
+        lanes::run(table, &mut Updates { updates, next: 0 });
     }
 
     /// The hash of one message.
@@ -154,25 +162,101 @@ impl<A: Algorithm> Hasher<A> {
     /// # Panics
     /// If `out` is not as long as there are messages.
     pub fn digest_each<'a>(messages: impl ExactSizeIterator<Item = &'a [u8]>, out: &mut [A::Digest]) {
+        Self::digest_each_by(Table::current(), messages, out);
+    }
+
+    pub(crate) fn digest_each_by<'a>(
+        table: &Table<A>,
+        messages: impl ExactSizeIterator<Item = &'a [u8]>,
+        out: &mut [A::Digest],
+    ) {
         assert_eq!(messages.len(), out.len(), "one hash for each message");
-        for (message, out) in messages.zip(out) {
-            *out = Self::digest(message);
+        if let [out] = out {
+            for message in messages {
+                *out = Self::digest(message);
+            }
+            return;
         }
+        lanes::run(table, &mut Messages { messages: messages.enumerate(), out });
     }
 
     fn buffered(&self) -> usize {
         (self.length % BLOCK as u64) as usize
     }
+}
 
-    /// What follows the last whole block: the buffered bytes, a 1 bit, zeros, and the length. One block or two.
-    fn ending(&self) -> ([u8; 2 * BLOCK], usize) {
-        let buffered = self.buffered();
-        let mut ending = [0; 2 * BLOCK];
-        ending[..buffered].copy_from_slice(&self.buffer[..buffered]);
-        ending[buffered] = 0x80;
-        let length = if buffered < BLOCK - 8 { BLOCK } else { 2 * BLOCK };
-        ending[length - 8..length].copy_from_slice(&self.length.wrapping_mul(8).to_be_bytes());
-        (ending, length)
+/// What follows a message's last whole block: the bytes since, a 1 bit, zeros, and the length in bits. One block or two.
+fn ending(rest: &[u8], length: u64) -> ([u8; 2 * BLOCK], usize) {
+    let mut ending = [0; 2 * BLOCK];
+    ending[..rest.len()].copy_from_slice(rest);
+    ending[rest.len()] = 0x80;
+    let size = if rest.len() < BLOCK - 8 { BLOCK } else { 2 * BLOCK };
+    ending[size - 8..size].copy_from_slice(&length.wrapping_mul(8).to_be_bytes());
+    (ending, size)
+}
+
+/// Whole messages, and where their hashes go.
+struct Messages<'o, I, D> {
+    messages: std::iter::Enumerate<I>,
+    out: &'o mut [D],
+}
+
+impl<'a, A: Algorithm, I: Iterator<Item = &'a [u8]>> Source<'a, A> for Messages<'_, I, A::Digest> {
+    fn next(&mut self) -> Option<(Job<'a>, A::Words)> {
+        let (index, message) = self.messages.next()?;
+        let (mut bulk, rest) = message.as_chunks::<BLOCK>();
+        let (ending, length) = ending(rest, message.len() as u64);
+        // The tail is filled from its end.
+        let mut tail = [0; 3 * BLOCK];
+        tail[3 * BLOCK - length..].copy_from_slice(&ending[..length]);
+        let mut tail_blocks = length / BLOCK;
+        // A message of one block and its padding run as one: so are the pairs of a Merkle tree.
+        if let [block] = bulk {
+            tail_blocks += 1;
+            tail[(3 - tail_blocks) * BLOCK..][..BLOCK].copy_from_slice(block);
+            bulk = &[];
+        }
+        Some((Job { index, head: None, bulk, tail, tail_blocks }, A::INITIAL))
+    }
+
+    fn done(&mut self, index: usize, words: A::Words) {
+        self.out[index] = digest::<A>(&words);
+    }
+}
+
+/// Hashers, and what each is fed.
+struct Updates<'u, 'h, 'a, A: Algorithm> {
+    updates: &'u mut [(&'h mut Hasher<A>, &'a [u8])],
+    next: usize,
+}
+
+impl<'a, A: Algorithm> Source<'a, A> for Updates<'_, '_, 'a, A> {
+    fn next(&mut self) -> Option<(Job<'a>, A::Words)> {
+        loop {
+            let index = self.next;
+            let (hasher, data) = self.updates.get_mut(index)?;
+            self.next += 1;
+            let buffered = hasher.buffered();
+            if buffered + data.len() < BLOCK {
+                hasher.buffer[buffered..buffered + data.len()].copy_from_slice(data);
+                hasher.length += data.len() as u64;
+                continue;
+            }
+            let (mut head, mut rest) = (None, *data);
+            if buffered > 0 {
+                let (first, after) = data.split_at(BLOCK - buffered);
+                hasher.buffer[buffered..].copy_from_slice(first);
+                (head, rest) = (Some(hasher.buffer), after);
+            }
+            let (bulk, rest) = rest.as_chunks();
+            hasher.buffer[..rest.len()].copy_from_slice(rest);
+            hasher.length += data.len() as u64;
+            return Some((Job { index, head, bulk, tail: [0; 3 * BLOCK], tail_blocks: 0 }, hasher.words));
+        }
+    }
+
+    fn done(&mut self, index: usize, words: A::Words) {
+        self.updates[index].0.words = words;
     }
 }
 

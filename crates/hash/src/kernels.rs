@@ -1,0 +1,152 @@
+//! The kernels that this machine has, and which is best for how many messages.
+//!
+//! A kernel feeds blocks to a fixed number of states, in lock step. Its cost is the same however many of its lanes hold a
+//! message, so with `n` messages it is worth `speed * n / lanes`; a [`Table`] keeps the best kernel for each `n`.
+
+use crate::path::Path;
+use crate::state::{BLOCK, Sha1Algorithm, Sha256Algorithm, sealed::Algorithm};
+use std::sync::OnceLock;
+
+#[macro_use]
+mod rounds;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+pub(crate) mod neon;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod shani;
+#[cfg(test)]
+mod tests;
+
+/// Lanes of the widest kernel.
+pub(crate) const MAX_LANES: usize = 16;
+
+/// Feeds each state its blocks: as many states and runs as the kernel has lanes, all runs equally long.
+pub(crate) type Compress<A> = fn(&mut [<A as Algorithm>::Words], &[&[[u8; BLOCK]]]);
+
+/// One way to hash.
+pub(crate) struct Kernel<A: Algorithm> {
+    pub(crate) path: Path,
+    pub(crate) is_available: fn() -> bool,
+    pub(crate) lanes: usize,
+    /// Throughput with all lanes in use, relative to the crates with SHA instructions. Measured: docs/measurements.md.
+    pub(crate) speed: f32,
+    pub(crate) compress: Compress<A>,
+}
+
+/// The best kernel for each number of messages.
+pub(crate) struct Table<A: Algorithm> {
+    best: [&'static Kernel<A>; MAX_LANES],
+}
+
+impl<A: Algorithm> Table<A> {
+    /// The best of these kernels at each width.
+    fn new(kernels: impl Iterator<Item = &'static Kernel<A>> + Clone) -> Table<A> {
+        let worth = |kernel: &Kernel<A>, messages: usize| {
+            kernel.speed * messages.min(kernel.lanes) as f32 / kernel.lanes as f32
+        };
+        let best = std::array::from_fn(|index| {
+            kernels
+                .clone()
+                .max_by(|a, b| worth(a, index + 1).total_cmp(&worth(b, index + 1)))
+                .expect("the portable kernel is always among them")
+        });
+        Table { best }
+    }
+
+    /// The table for what [`crate::set_path`] was told.
+    pub(crate) fn current() -> &'static Table<A>
+    where
+        A: Kernels,
+    {
+        Self::of(crate::path())
+    }
+
+    /// The table of one path (with the crates), or of all that this machine has.
+    pub(crate) fn of(path: Option<Path>) -> &'static Table<A>
+    where
+        A: Kernels,
+    {
+        A::tables()[path.map_or(0, |path| path as usize)].get_or_init(|| {
+            Table::new(A::kernels().iter().filter(|kernel| {
+                let wanted = kernel.path == Path::Portable || path.is_none_or(|path| path == kernel.path);
+                wanted && (kernel.is_available)()
+            }))
+        })
+    }
+
+    /// The best kernel for `messages` messages, at least 1 and at most [`MAX_LANES`].
+    pub(crate) fn kernel(&self, messages: usize) -> &'static Kernel<A> {
+        self.best[messages - 1]
+    }
+}
+
+/// All tables of an algorithm: `None` first, then by [`Path`]'s number.
+pub(crate) type Tables<A> = [OnceLock<Table<A>>; Path::ALL.len() + 1];
+
+/// An algorithm's kernels, of this kind of processor.
+pub(crate) trait Kernels: Algorithm {
+    /// All of them, whether this machine can run them or not.
+    fn kernels() -> &'static [Kernel<Self>];
+    /// Where its tables are kept.
+    fn tables() -> &'static Tables<Self>;
+}
+
+/// Whether the crates use SHA instructions here.
+fn has_sha_instructions() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return shani::is_available();
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("sha2");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    false
+}
+
+/// One message through the crates.
+fn portable<A: Algorithm>(words: &mut [A::Words], blocks: &[&[[u8; BLOCK]]]) {
+    for (words, blocks) in words.iter_mut().zip(blocks) {
+        A::compress(words, blocks);
+    }
+}
+
+macro_rules! kernels {
+    ($algorithm:ident: $($(#[$cfg:meta])* $path:ident, $available:expr, $lanes:literal, $speed:literal, $compress:expr;)*) => {
+        impl Kernels for $algorithm {
+            fn kernels() -> &'static [Kernel<Self>] {
+                static KERNELS: &[Kernel<$algorithm>] = &[$($(#[$cfg])* Kernel {
+                    path: Path::$path,
+                    is_available: $available,
+                    lanes: $lanes,
+                    speed: $speed,
+                    compress: $compress,
+                }),*];
+                KERNELS
+            }
+            fn tables() -> &'static Tables<Self> {
+                static TABLES: Tables<$algorithm> = [const { OnceLock::new() }; Path::ALL.len() + 1];
+                &TABLES
+            }
+        }
+    };
+}
+
+// Without SHA instructions the crates run at 0.4 of their speed with them (x86-64, `--cfg sha1_backend="soft"`).
+kernels! { Sha1Algorithm:
+    #[cfg(target_arch = "x86_64")] Avx512, avx512::is_available, 16, 3.5, avx512::sha1;
+    #[cfg(target_arch = "x86_64")] Avx2, avx2::is_available, 8, 1.8, avx2::sha1;
+    #[cfg(target_arch = "x86_64")] ShaNi, shani::is_available, 2, 1.5, shani::sha1;
+    #[cfg(all(target_arch = "aarch64", target_endian = "little"))] Neon, neon::is_available, 4, 0.8, neon::sha1;
+    Portable, has_sha_instructions, 1, 1.0, portable::<Sha1Algorithm>;
+    Portable, || true, 1, 0.4, portable::<Sha1Algorithm>;
+}
+kernels! { Sha256Algorithm:
+    #[cfg(target_arch = "x86_64")] Avx512, avx512::is_available, 16, 2.0, avx512::sha256;
+    #[cfg(target_arch = "x86_64")] Avx2, avx2::is_available, 8, 1.0, avx2::sha256;
+    #[cfg(target_arch = "x86_64")] ShaNi, shani::is_available, 2, 1.4, shani::sha256;
+    #[cfg(all(target_arch = "aarch64", target_endian = "little"))] Neon, neon::is_available, 4, 0.4, neon::sha256;
+    Portable, has_sha_instructions, 1, 1.0, portable::<Sha256Algorithm>;
+    Portable, || true, 1, 0.3, portable::<Sha256Algorithm>;
+}
