@@ -1,0 +1,667 @@
+//! Which blocks to ask of a peer.
+//!
+//! A piece that is not had is *closed* (nothing of it is here or asked for), *open* (some blocks are), or *storing* (all
+//! are here; it is being hashed and written). Closed pieces that are wanted are listed by rarity and can be begun; open
+//! ones come first, so that few are half done, and any peer may help with any of them, so that a slow one holds up blocks
+//! and not pieces. What is here of an open piece stays when peers leave, or when the piece is not wanted for a while.
+//!
+//! Order for a peer: blocks of open pieces (the most complete piece first, then the rarest), then new pieces: random ones
+//! until [`RANDOM_FIRST`] are had, then the rarest. Sequential mode takes the lowest piece of both. When nothing is
+//! left to ask for, what others were asked for is asked for again, within bounds (endgame, BEP 3).
+//!
+//! Invariants ([`PiecePicker::check_invariants`]): every piece is in one state; an open piece has a block that is here or
+//! asked for; a block is asked of several peers in the endgame only; the counters are what counting gives.
+
+use crate::bitfield::pieces_of_word;
+use crate::open::{Block, OpenPiece};
+use crate::{Availability, Bitfield};
+use shoal_layout::{BLOCK_LENGTH, BlockRef, Layout, PieceIndex};
+use shoal_machine::Rng;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Pieces to have before the rarest come first: something to trade is worth more than rarity (as libtorrent's
+/// `initial_picker_threshold`).
+const RANDOM_FIRST: u32 = 4;
+/// Listed pieces looked at for one that the peer has, before all its pieces are searched 64 at a time. Chosen: about
+/// as long as that search of the largest torrent.
+const SCAN_PIECES: usize = 4_096;
+/// What that search compares by rarity. Chosen.
+const SEARCH_PIECES: usize = 32;
+/// Blocks looked at for those that others were asked for. Chosen: twice the longest piece.
+const SCAN_BLOCKS: usize = 65_536;
+/// How many blocks may be outstanding at a peer for it to be asked for others' too: those that have nearly nothing to do
+/// help, the others would only waste. Chosen: fills 1.3 MB/s at 100 ms.
+const ENDGAME_DEPTH: u32 = 8;
+/// Peers that may be asked for one block. Chosen: one spare, so that waste is bounded by what is outstanding.
+const MAX_ASKED: usize = 2;
+/// The same for a block that only slow peers were asked for, and for the last [`LAST_BLOCKS`]. Chosen.
+const MAX_ASKED_LAST: usize = 4;
+/// Chosen: 256 KiB.
+const LAST_BLOCKS: u64 = 16;
+
+/// A peer's number, as its owner has it; the picker only compares them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerSlot(pub u32);
+
+/// Which pieces come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PickMode {
+    /// Those that the fewest peers have.
+    RarestFirst,
+    /// Those with the lowest numbers.
+    Sequential,
+}
+
+/// What the arrival of a block meant.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Received {
+    /// Whether it was missing; if not, throw it away.
+    pub fresh: bool,
+    /// Who else was asked for it, and no longer is: cancel.
+    pub others: Vec<PeerSlot>,
+    /// Whether it was the last of its piece, which is storing now.
+    pub piece_complete: bool,
+}
+
+/// How far each piece of one torrent is, and which blocks come next. About 11 bytes a piece, 8 a block of open pieces.
+#[derive(Debug)]
+pub struct PiecePicker {
+    layout: Layout,
+    has_gaps: bool,
+    have: Bitfield,
+    wanted: Bitfield,
+    /// Closed and wanted: the pieces that `availability` lists.
+    closed: Bitfield,
+    /// No closed piece lies in a word before this one.
+    first_closed: usize,
+    availability: Availability,
+    open: BTreeMap<PieceIndex, OpenPiece>,
+    /// Open pieces that are wanted.
+    open_wanted: usize,
+    /// Those of them with a free block.
+    partial: BTreeSet<PieceIndex>,
+    storing: BTreeSet<PieceIndex>,
+    /// Second and further peers that were asked for a block.
+    extra: BTreeSet<(PieceIndex, u32, PeerSlot)>,
+    /// Blocks asked of each peer.
+    outstanding: BTreeMap<PeerSlot, u32>,
+    slow: BTreeSet<PeerSlot>,
+    missing: u64,
+    asked: u64,
+    rng: Rng,
+}
+
+impl PiecePicker {
+    /// A picker for a torrent of which `have` is there and `wanted` is to be fetched. Pieces that lie wholly in gaps count
+    /// as had at once. Keeps a copy of the layout (16 bytes a file). Panics if the lengths differ.
+    pub fn new(layout: &Layout, have: Bitfield, wanted: &Bitfield, rng: Rng) -> PiecePicker {
+        let pieces = layout.pieces();
+        assert!(have.len() == pieces && wanted.len() == pieces, "bitfields of this torrent");
+        let mut picker = PiecePicker {
+            has_gaps: layout.payload_length() != layout.total_length(),
+            layout: layout.clone(),
+            have,
+            wanted: Bitfield::new(pieces),
+            closed: Bitfield::new(pieces),
+            first_closed: 0,
+            availability: Availability::new(pieces, rng.fork("availability")),
+            open: BTreeMap::new(),
+            open_wanted: 0,
+            partial: BTreeSet::new(),
+            storing: BTreeSet::new(),
+            extra: BTreeSet::new(),
+            outstanding: BTreeMap::new(),
+            slow: BTreeSet::new(),
+            missing: 0,
+            asked: 0,
+            rng: rng.fork("picker"),
+        };
+        if picker.has_gaps {
+            for piece in (0..pieces).map(PieceIndex) {
+                if picker.blocks_of(piece) == 0 {
+                    picker.have.set(piece);
+                }
+            }
+        }
+        picker.set_wanted(wanted);
+        picker
+    }
+
+    // ---- who has what
+
+    /// A peer said what it has.
+    pub fn peer_joined(&mut self, bits: &Bitfield) {
+        self.availability.add_peer(bits);
+    }
+
+    /// A peer went, or takes back what it said; `bits` is what it had. What it was asked for is abandoned block by block.
+    pub fn peer_left(&mut self, bits: &Bitfield) {
+        self.availability.remove_peer(bits);
+    }
+
+    /// A peer has one piece more. O(1).
+    pub fn peer_has(&mut self, piece: PieceIndex) {
+        self.availability.raise(piece);
+    }
+
+    /// A peer has one piece fewer (BEP 54).
+    pub fn peer_lost(&mut self, piece: PieceIndex) {
+        self.availability.lower(piece);
+    }
+
+    /// Remembers that a peer is slow or snubbing, or no longer. Others are asked for its blocks sooner.
+    pub fn peer_slow(&mut self, peer: PeerSlot, slow: bool) {
+        if slow {
+            self.slow.insert(peer);
+        } else {
+            self.slow.remove(&peer);
+        }
+    }
+
+    /// How many peers have this piece.
+    pub fn availability(&self, piece: PieceIndex) -> u32 {
+        self.availability.of(piece)
+    }
+
+    // ---- what we have and want
+
+    /// The pieces that are verified and written.
+    pub fn have(&self) -> &Bitfield {
+        &self.have
+    }
+
+    /// Whether this piece is wanted and not had: what makes a peer interesting.
+    pub fn wants(&self, piece: PieceIndex) -> bool {
+        self.wanted.get(piece) && !self.have.get(piece)
+    }
+
+    /// How many pieces that we want and lack are in this set. Cost: a step for 64 pieces.
+    pub fn count_wanted(&self, bits: &Bitfield) -> u32 {
+        let words = bits.words().iter().zip(self.wanted.words()).zip(self.have.words());
+        words.map(|((theirs, wanted), have)| (theirs & wanted & !have).count_ones()).sum()
+    }
+
+    /// Wants these pieces and no others. What is here of others stays, and they are not begun or continued. Cost: a
+    /// step for 64 pieces and one for each that changes.
+    pub fn set_wanted(&mut self, wanted: &Bitfield) {
+        let more: Vec<_> = wanted.iter_and_not(&self.wanted).collect();
+        let fewer: Vec<_> = self.wanted.iter_and_not(wanted).collect();
+        fewer.into_iter().for_each(|piece| self.set_piece_wanted(piece, false));
+        more.into_iter().for_each(|piece| self.set_piece_wanted(piece, true));
+    }
+
+    /// Wants one piece, or no longer.
+    pub fn set_piece_wanted(&mut self, piece: PieceIndex, wanted: bool) {
+        if self.wanted.get(piece) == wanted {
+            return;
+        }
+        if wanted {
+            self.wanted.set(piece);
+            if self.open.contains_key(&piece) {
+                self.count_open(piece, true);
+            } else if !self.have.get(piece) && !self.storing.contains(&piece) {
+                self.close(piece);
+            }
+        } else {
+            if self.open.contains_key(&piece) {
+                self.count_open(piece, false);
+            }
+            self.unclose(piece);
+            self.wanted.unset(piece);
+        }
+    }
+
+    /// A storing piece is verified and written (or was found so).
+    pub fn piece_stored(&mut self, piece: PieceIndex) {
+        self.take_out(piece);
+        self.have.set(piece);
+    }
+
+    /// The blocks of this piece were thrown away (corrupt, or no room): all that are not asked for are missing again.
+    pub fn piece_failed(&mut self, piece: PieceIndex) {
+        if self.storing.remove(&piece) {
+            if self.wanted.get(piece) {
+                self.close(piece);
+            }
+        } else if let Some(open) = self.open.get(&piece) {
+            let here = (0..open.blocks.len() as u32).filter(|&number| open.blocks[number as usize] == Block::Here);
+            for number in here.collect::<Vec<_>>() {
+                self.set_block(piece, number, Block::Free);
+            }
+            self.close_if_idle(piece);
+        }
+    }
+
+    /// A piece that was had is not there any more.
+    pub fn piece_lost(&mut self, piece: PieceIndex) {
+        if self.have.unset(piece) && self.blocks_of(piece) > 0 && self.wanted.get(piece) {
+            self.close(piece);
+        } else if self.blocks_of(piece) == 0 {
+            self.have.set(piece);
+        }
+    }
+
+    // ---- counters
+
+    /// Blocks of wanted pieces that are not here.
+    pub fn blocks_missing(&self) -> u64 {
+        self.missing
+    }
+
+    /// Those of them that somebody was asked for.
+    pub fn blocks_requested(&self) -> u64 {
+        self.asked
+    }
+
+    /// Wanted pieces of which some blocks are here or asked for.
+    pub fn open_pieces(&self) -> usize {
+        self.open_wanted
+    }
+
+    /// Whether every block that is missing was asked for.
+    pub fn is_endgame(&self) -> bool {
+        self.missing > 0 && self.missing == self.asked
+    }
+
+    // ---- blocks
+
+    /// Appends up to `count` blocks to ask of this peer, which has `bits`, and marks them as asked. At most `max_open`
+    /// pieces are open at a time, but those that are may always be continued. Cost: a step a partial piece, and bounded
+    /// scans for new ones.
+    pub fn pick(
+        &mut self,
+        peer: PeerSlot,
+        bits: &Bitfield,
+        count: usize,
+        mode: PickMode,
+        max_open: usize,
+        out: &mut Vec<BlockRef>,
+    ) {
+        assert_eq!(bits.len(), self.have.len(), "a bitfield of this torrent");
+        let enough = out.len().saturating_add(count);
+        let before = out.len();
+        match mode {
+            PickMode::RarestFirst => {
+                for piece in self.partial_by_progress(bits) {
+                    if out.len() >= enough {
+                        break;
+                    }
+                    self.take(piece, peer, enough, out);
+                }
+                let mut place = 0;
+                while out.len() < enough && self.open_wanted < max_open {
+                    let Some(piece) = self.next_by_rarity(bits, &mut place) else { break };
+                    self.begin(piece);
+                    self.take(piece, peer, enough, out);
+                }
+            }
+            PickMode::Sequential => {
+                while out.len() < enough {
+                    let open = self.partial.iter().copied().find(|&piece| bits.get(piece));
+                    let closed = if self.open_wanted < max_open { self.lowest_closed(bits) } else { None };
+                    let Some(piece) = open.into_iter().chain(closed).min() else { break };
+                    if Some(piece) == closed {
+                        self.begin(piece);
+                    }
+                    self.take(piece, peer, enough, out);
+                }
+            }
+        }
+        if out.len() == before && count > 0 {
+            self.ask_again(peer, bits, count, max_open, out);
+        }
+    }
+
+    /// A block came.
+    pub fn received(&mut self, block: BlockRef, peer: PeerSlot) -> Received {
+        let Some(number) = self.number_of(block) else { return Received::default() };
+        let piece = block.piece;
+        let Some(open) = self.open.get(&piece) else { return Received::default() };
+        if matches!(open.blocks[number as usize], Block::Here | Block::Gap) {
+            return Received::default();
+        }
+        let mut others = self.release_all(piece, number);
+        others.retain(|&other| other != peer);
+        self.set_block(piece, number, Block::Here);
+        let piece_complete = self.open[&piece].missing() == 0;
+        if piece_complete {
+            self.remove_open(piece);
+            self.storing.insert(piece);
+        }
+        Received { fresh: true, others, piece_complete }
+    }
+
+    /// This peer will not send this block (cancelled, choked, rejected, snubbed, disconnected). Without effect if it was not
+    /// asked for it.
+    pub fn abandoned(&mut self, block: BlockRef, peer: PeerSlot) {
+        let Some(number) = self.number_of(block) else { return };
+        let piece = block.piece;
+        let Some(open) = self.open.get(&piece) else { return };
+        let Block::Asked(first) = open.blocks[number as usize] else { return };
+        if self.extra.remove(&(piece, number, peer)) {
+            self.count_outstanding(peer, false);
+        } else if first == peer {
+            self.count_outstanding(peer, false);
+            let second = self.extra_of(piece, number).next();
+            match second {
+                Some(second) => {
+                    self.extra.remove(&(piece, number, second));
+                    self.set_block(piece, number, Block::Asked(second));
+                }
+                None => {
+                    self.set_block(piece, number, Block::Free);
+                    self.close_if_idle(piece);
+                }
+            }
+        }
+    }
+
+    /// The number of a block that is one of those to be asked for.
+    fn number_of(&self, block: BlockRef) -> Option<u32> {
+        let number = block.begin / BLOCK_LENGTH;
+        (block.piece.0 < self.have.len() && self.layout.request(block.piece, number) == Some(block)).then_some(number)
+    }
+
+    // ---- choosing
+
+    /// Wanted open pieces with free blocks that the peer has: fewest missing blocks first, then fewest peers.
+    fn partial_by_progress(&self, bits: &Bitfield) -> Vec<PieceIndex> {
+        let mut found: Vec<_> = self
+            .partial
+            .iter()
+            .filter(|&&piece| bits.get(piece))
+            .map(|&piece| (self.open[&piece].missing(), self.availability.of(piece), piece))
+            .collect();
+        found.sort_unstable();
+        found.into_iter().map(|(_, _, piece)| piece).collect()
+    }
+
+    /// The rarest closed piece that the peer has, or at the very beginning a random one. `place` is where the last search
+    /// of this pick ended: pieces before it are none of the peer's.
+    fn next_by_rarity(&mut self, bits: &Bitfield, place: &mut usize) -> Option<PieceIndex> {
+        let order = self.availability.rarest_first();
+        if order.is_empty() {
+            return None;
+        }
+        let random = self.have.count() < RANDOM_FIRST;
+        let start = if random { self.rng.index(order.len()) } else { (*place).min(order.len()) };
+        let (before, after) = order.split_at(start);
+        let wrapped = if random { before } else { &[] };
+        let mut looked_at = 0;
+        for &piece in after.iter().chain(wrapped).take(SCAN_PIECES) {
+            if bits.get(PieceIndex(piece)) {
+                *place = start + looked_at;
+                return Some(PieceIndex(piece));
+            }
+            looked_at += 1;
+        }
+        *place = start + looked_at;
+        if looked_at < SCAN_PIECES { None } else { self.search(bits) }
+    }
+
+    /// The rarest of a few closed pieces that the peer has, for one that has little.
+    fn search(&mut self, bits: &Bitfield) -> Option<PieceIndex> {
+        let words = self.closed.words();
+        let start = self.rng.index(words.len());
+        (start..words.len())
+            .chain(0..start)
+            .flat_map(|number| pieces_of_word(number, words[number] & bits.words()[number]))
+            .take(SEARCH_PIECES)
+            .min_by_key(|&piece| self.availability.of(piece))
+    }
+
+    fn lowest_closed(&mut self, bits: &Bitfield) -> Option<PieceIndex> {
+        let words = self.closed.words();
+        while words.get(self.first_closed) == Some(&0) {
+            self.first_closed += 1;
+        }
+        (self.first_closed..words.len())
+            .flat_map(|number| pieces_of_word(number, words[number] & bits.words()[number]))
+            .next()
+    }
+
+    /// Marks free blocks of an open piece as asked of this peer.
+    fn take(&mut self, piece: PieceIndex, peer: PeerSlot, enough: usize, out: &mut Vec<BlockRef>) {
+        while out.len() < enough {
+            let Some(number) = self.open.get_mut(&piece).and_then(OpenPiece::next_free) else { break };
+            self.set_block(piece, number, Block::Asked(peer));
+            self.count_outstanding(peer, true);
+            out.push(self.layout.request(piece, number).expect("a block in a gap is never free"));
+        }
+    }
+
+    /// Asks for what others were asked for: when nothing else is missing, or when no piece may be begun and slow peers hold
+    /// up those that are open.
+    fn ask_again(&mut self, peer: PeerSlot, bits: &Bitfield, count: usize, max_open: usize, out: &mut Vec<BlockRef>) {
+        let endgame = self.is_endgame();
+        let held_up = !self.slow.is_empty() && self.open_wanted >= max_open;
+        let room = ENDGAME_DEPTH.saturating_sub(self.outstanding.get(&peer).copied().unwrap_or(0));
+        if !(endgame || held_up) || room == 0 {
+            return;
+        }
+        let last = self.missing <= LAST_BLOCKS;
+        let from = PieceIndex(self.rng.below(u64::from(self.have.len())) as u32);
+        let mut looked_at = 0;
+        let mut found = Vec::new();
+        for (&piece, open) in self.open.range(from..).chain(self.open.range(..from)) {
+            if looked_at >= SCAN_BLOCKS {
+                break;
+            }
+            if !bits.get(piece) || !self.wanted.get(piece) {
+                continue;
+            }
+            looked_at += open.blocks.len();
+            for (number, block) in (0_u32..).zip(&open.blocks) {
+                let Block::Asked(first) = *block else { continue };
+                let (mut times, mut all_slow, mut ours) = (1, self.slow.contains(&first), first == peer);
+                for other in self.extra_of(piece, number) {
+                    times += 1;
+                    all_slow &= self.slow.contains(&other);
+                    ours |= other == peer;
+                }
+                let bound = if last || all_slow { MAX_ASKED_LAST } else { MAX_ASKED };
+                if !ours && times < bound && (endgame || all_slow) {
+                    found.push((!all_slow, times, self.rng.next_u64(), piece, number));
+                }
+            }
+        }
+        found.sort_unstable();
+        for (_, _, _, piece, number) in found.into_iter().take(count.min(room as usize)) {
+            self.extra.insert((piece, number, peer));
+            self.count_outstanding(peer, true);
+            out.push(self.layout.request(piece, number).expect("only blocks outside gaps are asked for"));
+        }
+    }
+
+    // ---- states
+
+    /// How many blocks of a piece are to be fetched.
+    fn blocks_of(&self, piece: PieceIndex) -> u32 {
+        if !self.has_gaps {
+            return self.layout.blocks_in(piece);
+        }
+        let whole = BlockRef { piece, begin: 0, length: self.layout.piece_size(piece) };
+        let (mut at, mut counted, mut blocks) = (0_u64, 0_u64, 0);
+        for slice in self.layout.slices(whole) {
+            let end = at + slice.length;
+            if slice.file.is_some() {
+                // Blocks up to `counted` are counted; two files may share one.
+                let first = (at / u64::from(BLOCK_LENGTH)).max(counted);
+                let past = end.div_ceil(u64::from(BLOCK_LENGTH));
+                blocks += past.saturating_sub(first) as u32;
+                counted = counted.max(past);
+            }
+            at = end;
+        }
+        blocks
+    }
+
+    /// Makes a wanted piece that is in no state closed.
+    fn close(&mut self, piece: PieceIndex) {
+        self.closed.set(piece);
+        self.first_closed = self.first_closed.min(piece.as_usize() / 64);
+        self.availability.list(piece);
+        self.missing += u64::from(self.blocks_of(piece));
+    }
+
+    fn unclose(&mut self, piece: PieceIndex) {
+        if self.closed.unset(piece) {
+            self.availability.unlist(piece);
+            self.missing -= u64::from(self.blocks_of(piece));
+        }
+    }
+
+    /// Opens a closed piece.
+    fn begin(&mut self, piece: PieceIndex) {
+        self.unclose(piece);
+        let mut blocks = vec![Block::Free; self.layout.blocks_in(piece) as usize];
+        if self.has_gaps {
+            blocks.fill(Block::Gap);
+            for (number, _) in self.layout.requests(piece) {
+                blocks[number as usize] = Block::Free;
+            }
+        }
+        self.open.insert(piece, OpenPiece::new(blocks));
+        self.count_open(piece, true);
+    }
+
+    /// Counts an open piece as wanted, or takes it out of the counts.
+    fn count_open(&mut self, piece: PieceIndex, wanted: bool) {
+        let open = &self.open[&piece];
+        if wanted {
+            self.open_wanted += 1;
+            self.missing += u64::from(open.missing());
+            self.asked += u64::from(open.asked);
+            if open.free > 0 {
+                self.partial.insert(piece);
+            }
+        } else {
+            self.open_wanted -= 1;
+            self.missing -= u64::from(open.missing());
+            self.asked -= u64::from(open.asked);
+            self.partial.remove(&piece);
+        }
+    }
+
+    fn remove_open(&mut self, piece: PieceIndex) {
+        if self.wanted.get(piece) {
+            self.count_open(piece, false);
+        }
+        self.open.remove(&piece);
+    }
+
+    /// Changes a block of an open piece, and the counts with it.
+    fn set_block(&mut self, piece: PieceIndex, number: u32, to: Block) {
+        let open = self.open.get_mut(&piece).expect("blocks change in open pieces only");
+        let (missing, asked) = (open.missing(), open.asked);
+        open.set(number, to);
+        if self.wanted.get(piece) {
+            self.missing = self.missing + u64::from(open.missing()) - u64::from(missing);
+            self.asked = self.asked + u64::from(open.asked) - u64::from(asked);
+            if open.free > 0 {
+                self.partial.insert(piece);
+            } else {
+                self.partial.remove(&piece);
+            }
+        }
+    }
+
+    /// Closes an open piece of which nothing is here or asked for.
+    fn close_if_idle(&mut self, piece: PieceIndex) {
+        if self.open.get(&piece).is_some_and(|open| open.here == 0 && open.asked == 0) {
+            self.remove_open(piece);
+            if self.wanted.get(piece) {
+                self.close(piece);
+            }
+        }
+    }
+
+    /// Takes a piece out of whichever state it is in.
+    fn take_out(&mut self, piece: PieceIndex) {
+        self.storing.remove(&piece);
+        self.unclose(piece);
+        if let Some(open) = self.open.get(&piece) {
+            for number in 0..open.blocks.len() as u32 {
+                self.release_all(piece, number);
+            }
+            self.remove_open(piece);
+        }
+    }
+
+    /// Forgets who was asked for a block of an open piece, and says who that was.
+    fn release_all(&mut self, piece: PieceIndex, number: u32) -> Vec<PeerSlot> {
+        let Block::Asked(first) = self.open[&piece].blocks[number as usize] else { return Vec::new() };
+        let mut peers = vec![first];
+        if !self.extra.is_empty() {
+            peers.extend(self.extra_of(piece, number));
+        }
+        for &peer in &peers {
+            self.extra.remove(&(piece, number, peer));
+            self.count_outstanding(peer, false);
+        }
+        peers
+    }
+
+    fn extra_of(&self, piece: PieceIndex, number: u32) -> impl Iterator<Item = PeerSlot> + '_ {
+        let all = (piece, number, PeerSlot(0))..=(piece, number, PeerSlot(u32::MAX));
+        self.extra.range(all).map(|&(_, _, peer)| peer)
+    }
+
+    fn count_outstanding(&mut self, peer: PeerSlot, more: bool) {
+        let count = self.outstanding.entry(peer).or_default();
+        *count = count.checked_add_signed(if more { 1 } else { -1 }).expect("only what was asked is released");
+        if *count == 0 {
+            self.outstanding.remove(&peer);
+        }
+    }
+
+    /// Panics if what the module's head states does not hold. Cost: a step a piece and a block of open ones.
+    pub fn check_invariants(&self) {
+        self.availability.check_invariants();
+        let (mut missing, mut asked, mut open_wanted) = (0, 0, 0);
+        let mut outstanding = BTreeMap::<PeerSlot, u32>::new();
+        for piece in (0..self.have.len()).map(PieceIndex) {
+            let states = [
+                self.have.get(piece),
+                self.closed.get(piece),
+                self.open.contains_key(&piece),
+                self.storing.contains(&piece),
+            ];
+            let in_states = states.iter().filter(|&&state| state).count();
+            let wanted = self.wanted.get(piece);
+            assert!(in_states == 1 || in_states == 0 && !wanted, "{piece:?} is in {in_states} states");
+            assert!(wanted || !self.closed.get(piece), "{piece:?} is listed and not wanted");
+            if self.closed.get(piece) {
+                missing += u64::from(self.blocks_of(piece));
+                assert!(piece.as_usize() / 64 >= self.first_closed, "{piece:?} is before the first closed");
+            }
+        }
+        for (piece, open) in &self.open {
+            let count = |is: fn(&Block) -> bool| open.blocks.iter().filter(|&block| is(block)).count() as u32;
+            assert_eq!(open.free, count(|block| *block == Block::Free), "free blocks of {piece:?}");
+            assert_eq!(open.here, count(|block| *block == Block::Here), "blocks of {piece:?} that are here");
+            assert_eq!(open.asked, count(|block| matches!(block, Block::Asked(_))), "asked blocks of {piece:?}");
+            assert!(open.missing() > 0 && open.here + open.asked > 0, "{piece:?} should not be open");
+            if self.wanted.get(*piece) {
+                missing += u64::from(open.missing());
+                asked += u64::from(open.asked);
+                open_wanted += 1;
+            }
+            assert_eq!(self.partial.contains(piece), self.wanted.get(*piece) && open.free > 0, "{piece:?} is partial");
+            for block in &open.blocks {
+                if let Block::Asked(peer) = block {
+                    *outstanding.entry(*peer).or_default() += 1;
+                }
+            }
+        }
+        for (piece, number, peer) in &self.extra {
+            let block = self.open.get(piece).map(|open| open.blocks[*number as usize]);
+            assert!(matches!(block, Some(Block::Asked(first)) if first != *peer), "{piece:?} asked again");
+            assert!(self.extra_of(*piece, *number).count() < MAX_ASKED_LAST);
+            *outstanding.entry(*peer).or_default() += 1;
+        }
+        assert_eq!((missing, asked, open_wanted), (self.missing, self.asked, self.open_wanted), "counters");
+        assert_eq!(outstanding, self.outstanding, "blocks asked of each peer");
+        assert!(self.partial.iter().all(|piece| self.open.contains_key(piece)));
+    }
+}
