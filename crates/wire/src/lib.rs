@@ -16,10 +16,10 @@ mod handshake;
 mod message;
 mod metadata;
 mod pex;
+#[cfg(test)]
+mod tests;
 
-pub use decode::{
-    Decoded, Frame, Limits, MAX_HASHES, MAX_PIECE_PAYLOAD, MAX_PROOF_HASHES, MAX_UNKNOWN_LENGTH, decode,
-};
+pub use decode::{Decoded, Frame, Limits, MAX_HASHES, MAX_PIECE_PAYLOAD, MAX_PROOF_HASHES, MAX_UNKNOWN_LENGTH, decode};
 pub use encode::{encode, encode_piece_header};
 pub use error::WireError;
 pub use extended::extension_ids;

@@ -4,6 +4,7 @@
 
 use crate::MetadataMessage;
 use bendy::encoding::{Encoder, Error};
+use shoal_bencode::{Document, Limits};
 
 /// Bytes in every part of the info dictionary but the last (BEP 9).
 pub const METADATA_PART: usize = 16 * 1024;
@@ -11,6 +12,9 @@ pub const METADATA_PART: usize = 16 * 1024;
 const MAX_DICTIONARY: usize = 1024;
 /// Payload bytes, at most.
 pub(crate) const MAX_PAYLOAD: usize = METADATA_PART + MAX_DICTIONARY;
+
+/// Real ones have one level and seven tokens; chosen with room.
+const READ: Limits = Limits { depth: 4, tokens: 100 };
 
 /// `msg_type` (BEP 9).
 const REQUEST: u32 = 0;
@@ -46,6 +50,20 @@ fn write(msg_type: u32, piece: u32, total_size: Option<u64>) -> Result<Vec<u8>, 
 }
 
 /// The message in a payload; `None` if it is malformed.
-pub(crate) fn decode(_payload: &[u8]) -> Option<MetadataMessage> {
-    None
+pub(crate) fn decode(payload: &[u8]) -> Option<MetadataMessage> {
+    let document = Document::parse_prefix(payload, READ).ok()?;
+    let dict = document.root().as_dict()?;
+    let msg_type = dict.get(b"msg_type")?.as_int()?;
+    let piece = || u32::try_from(dict.get(b"piece")?.as_int()?).ok();
+    let msg_type = u32::try_from(msg_type).unwrap_or(UNKNOWN);
+    Some(match msg_type {
+        REQUEST => MetadataMessage::Request { piece: piece()? },
+        REJECT => MetadataMessage::Reject { piece: piece()? },
+        DATA => {
+            let total_size = u64::try_from(dict.get(b"total_size")?.as_int()?).ok()?;
+            let data = payload.get(document.end()..).filter(|data| data.len() <= METADATA_PART)?;
+            MetadataMessage::Data { piece: piece()?, total_size, data: data.to_vec() }
+        }
+        _ => MetadataMessage::Unknown,
+    })
 }
