@@ -98,7 +98,9 @@ impl Availability {
     pub fn add_peer(&mut self, bits: &Bitfield) {
         if bits.count() > bits.len() / 2 {
             self.seeds += 1;
-            bits.iter_unset().for_each(|piece| self.lower(piece));
+            if !bits.is_full() {
+                bits.iter_unset().for_each(|piece| self.lower(piece));
+            }
         } else {
             bits.iter_set().for_each(|piece| self.raise(piece));
         }
@@ -107,7 +109,9 @@ impl Availability {
     /// A peer with these pieces went.
     pub fn remove_peer(&mut self, bits: &Bitfield) {
         if bits.count() > bits.len() / 2 {
-            bits.iter_unset().for_each(|piece| self.raise(piece));
+            if !bits.is_full() {
+                bits.iter_unset().for_each(|piece| self.raise(piece));
+            }
             self.remove_seed();
         } else {
             bits.iter_set().for_each(|piece| self.lower(piece));
@@ -214,6 +218,7 @@ impl Availability {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use shoal_machine::Rng;
 
     /// Pieces of the model; few, so that bands meet.
     const PIECES: u32 = 20;

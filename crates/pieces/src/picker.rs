@@ -405,7 +405,9 @@ impl PiecePicker {
         let start = self.rng.index(words.len());
         (start..words.len())
             .chain(0..start)
-            .flat_map(|number| pieces_of_word(number, words[number] & bits.words()[number]))
+            .map(|number| (number, words[number] & bits.words()[number]))
+            .filter(|&(_, word)| word != 0)
+            .flat_map(|(number, word)| pieces_of_word(number, word))
             .take(SEARCH_PIECES)
             .min_by_key(|&piece| self.availability.of(piece))
     }
@@ -416,7 +418,9 @@ impl PiecePicker {
             self.first_closed += 1;
         }
         (self.first_closed..words.len())
-            .flat_map(|number| pieces_of_word(number, words[number] & bits.words()[number]))
+            .map(|number| (number, words[number] & bits.words()[number]))
+            .filter(|&(_, word)| word != 0)
+            .flat_map(|(number, word)| pieces_of_word(number, word))
             .next()
     }
 
