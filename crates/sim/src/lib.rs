@@ -1,7 +1,8 @@
 //! The deterministic driver: machines over virtual links in virtual time.
 //!
 //! The other driver of the product's machines. [`Simulation`] holds nodes and what happens next; a [`Node`] is anything that
-//! sees happenings and acts through its [`Port`], and [`MachineNode`] makes one of any `shoal_machine::Machine`.
+//! sees happenings and acts through its [`Port`], and [`MachineNode`] makes one of any `shoal_machine::Machine`. The module
+//! [`swarm`] does so for the product's swarm, with virtual disks, trackers and rogues, and a small language for scenarios.
 //!
 //! Invariant: a run is a function of its seed and its setup. Nothing here knows a thread, a clock or an address.
 
@@ -11,6 +12,7 @@ mod net;
 mod node;
 mod queue;
 mod simulation;
+pub mod swarm;
 
 pub use digest::Digest;
 pub use link::{Access, Path};

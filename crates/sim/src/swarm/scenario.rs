@@ -1,0 +1,235 @@
+//! The language of scenarios: who is there, how they are connected, what goes wrong, until when.
+//!
+//! ```
+//! # use shoal_sim::{Access, swarm::{Kind, Scenario}};
+//! # use std::time::Duration;
+//! let line = Access::symmetric(1_000_000, Duration::from_millis(20));
+//! let mut scenario = Scenario::new(7, Kind::V1, 4 << 20, 256 << 10);
+//! scenario.tracker();
+//! scenario.seed(line);
+//! let leeches = scenario.leeches(3, line);
+//! let report = scenario.run(Duration::from_secs(120)).unwrap();
+//! assert!(report.is_complete(), "{report}");
+//! assert!(report.record(leeches[0]).complete_at.is_some());
+//! ```
+
+use super::content::{Content, Kind};
+use super::peer::{PeerRecord, PeerSetup, PeerSite};
+use super::rogue::{Misbehaviour, Rogue};
+use super::tracker::Tracker;
+use super::{SwarmNode, SwarmSimulation};
+use crate::{Access, MachineNode, NodeId, Path, Simulation, Violation};
+use shoal_machine::{Rng, Time};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A swarm to be run: a seed, a torrent, and those who take part.
+pub struct Scenario {
+    simulation: SwarmSimulation,
+    rng: Rng,
+    content: Arc<Content>,
+    trackers: Vec<NodeId>,
+    /// Peers that are waited for.
+    leeches: Vec<NodeId>,
+}
+
+impl Scenario {
+    /// An empty swarm around a torrent of `length` bytes.
+    pub fn new(seed: u64, kind: Kind, length: u64, piece_length: u32) -> Scenario {
+        Scenario {
+            simulation: Simulation::new(seed),
+            rng: Rng::new(seed).fork("scenario"),
+            content: Arc::new(Content::new(kind, length, piece_length, seed)),
+            trackers: Vec::new(),
+            leeches: Vec::new(),
+        }
+    }
+
+    /// The torrent.
+    pub fn content(&self) -> &Arc<Content> {
+        &self.content
+    }
+
+    /// A tracker, known to those who are added afterwards.
+    pub fn tracker(&mut self) -> NodeId {
+        let rng = self.node_rng();
+        // BEP 3 trackers usually say half an hour.
+        let tracker = SwarmNode::Tracker(Box::new(Tracker::new(Duration::from_secs(1_800), rng)));
+        let id = self.simulation.add(tracker, Access::unlimited(Duration::from_millis(10)));
+        self.simulation.start(id, Time::ZERO);
+        self.trackers.push(id);
+        id
+    }
+
+    /// A peer that starts with everything.
+    pub fn seed(&mut self, access: Access) -> NodeId {
+        self.peer(PeerSetup { seed: true, ..PeerSetup::default() }, access, Time::ZERO)
+    }
+
+    /// Peers that start with nothing but the torrent file.
+    pub fn leeches(&mut self, count: usize, access: Access) -> Vec<NodeId> {
+        (0..count).map(|_| self.peer(PeerSetup::default(), access, Time::ZERO)).collect()
+    }
+
+    /// A peer as described, started at `start`.
+    pub fn peer(&mut self, setup: PeerSetup, access: Access, start: Time) -> NodeId {
+        let id = self.simulation.next_id();
+        if !setup.seed {
+            self.leeches.push(id);
+        }
+        let rng = self.node_rng();
+        let site = PeerSite::new(id, setup, Arc::clone(&self.content), self.trackers.clone(), rng);
+        let id = self.simulation.add(SwarmNode::Peer(Box::new(MachineNode::new(site))), access);
+        self.simulation.start(id, start);
+        id
+    }
+
+    /// One who does not keep to the protocol.
+    pub fn rogue(&mut self, misbehaviour: Misbehaviour, access: Access) -> NodeId {
+        let rng = self.node_rng();
+        let rogue = Rogue::new(misbehaviour, Arc::clone(&self.content), self.trackers.clone(), rng);
+        let id = self.simulation.add(SwarmNode::Rogue(Box::new(rogue)), access);
+        self.simulation.start(id, Time::ZERO);
+        id
+    }
+
+    fn node_rng(&self) -> Rng {
+        self.rng.fork_index("node", u64::from(self.simulation.next_id().0))
+    }
+
+    /// What lies between two.
+    pub fn path(&mut self, a: NodeId, b: NodeId, path: Path) {
+        self.simulation.set_path(a, b, path);
+    }
+
+    /// What lies between all others.
+    pub fn default_path(&mut self, path: Path) {
+        self.simulation.set_default_path(path);
+    }
+
+    /// A process is killed, and comes back after `pause` with what its disk has.
+    pub fn restart(&mut self, node: NodeId, at: Time, pause: Duration) {
+        self.simulation.stop(node, at);
+        self.simulation.start(node, at + pause);
+    }
+
+    /// A process is killed and stays away; it is not waited for.
+    pub fn leave(&mut self, node: NodeId, at: Time) {
+        self.simulation.stop(node, at);
+        self.leeches.retain(|&leech| leech != node);
+    }
+
+    /// Every connection between two is lost.
+    pub fn cut(&mut self, a: NodeId, b: NodeId, at: Time) {
+        self.simulation.cut(a, b, at);
+    }
+
+    /// Goes on until every leech is complete, or the limit is reached.
+    pub fn run(&mut self, limit: Duration) -> Result<Report, Violation> {
+        let end = self.simulation.now() + limit;
+        let mut missing = self.leeches.clone();
+        self.simulation.run_while(end, |simulation| {
+            // Only the last of those that are not complete is looked at each time.
+            while missing.last().is_some_and(|&leech| is_complete(simulation, leech)) {
+                missing.pop();
+            }
+            !missing.is_empty()
+        })?;
+        Ok(self.report())
+    }
+
+    /// Goes on for so long, whoever is complete.
+    pub fn run_for(&mut self, time: Duration) -> Result<Report, Violation> {
+        self.simulation.run_until(self.simulation.now() + time)?;
+        Ok(self.report())
+    }
+
+    /// The simulation, for a closer look.
+    pub fn simulation(&self) -> &SwarmSimulation {
+        &self.simulation
+    }
+
+    /// How things stand.
+    pub fn report(&self) -> Report {
+        let sites = self.simulation.nodes().filter_map(|(id, node)| Some((id, node.site()?.record().clone())));
+        Report {
+            seed: self.simulation.seed(),
+            now: self.simulation.now(),
+            digest: self.simulation.digest(),
+            events: self.simulation.events(),
+            length: self.content.info().layout().payload_length(),
+            records: sites.collect(),
+            leeches: self.leeches.iter().map(|&leech| (leech, is_complete(&self.simulation, leech))).collect(),
+        }
+    }
+}
+
+fn is_complete(simulation: &SwarmSimulation, leech: NodeId) -> bool {
+    simulation.node(leech).site().is_some_and(PeerSite::is_complete)
+}
+
+/// How a scenario ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The scenario's.
+    pub seed: u64,
+    /// When it was made.
+    pub now: Time,
+    /// Stands for the whole trace.
+    pub digest: u64,
+    /// Messages delivered and timers fired.
+    pub events: u64,
+    /// Payload bytes of the torrent.
+    pub length: u64,
+    records: BTreeMap<NodeId, PeerRecord>,
+    leeches: BTreeMap<NodeId, bool>,
+}
+
+impl Report {
+    /// Whether every leech has everything.
+    pub fn is_complete(&self) -> bool {
+        self.leeches.values().all(|&complete| complete)
+    }
+
+    /// What one peer went through. Panics if it is no peer with a machine.
+    pub fn record(&self, peer: NodeId) -> &PeerRecord {
+        &self.records[&peer]
+    }
+
+    /// When the last leech was complete; `None` if one is not.
+    pub fn finished_at(&self) -> Option<Time> {
+        let times = self.leeches.keys().map(|leech| self.records[leech].complete_at);
+        times.collect::<Option<Vec<_>>>()?.into_iter().max()
+    }
+
+    /// Everybody whom somebody banned.
+    pub fn banned(&self) -> std::collections::BTreeSet<NodeId> {
+        self.records.values().flat_map(|record| record.banned.iter().copied()).collect()
+    }
+
+    /// Bytes of blocks that leeches received and could not use, over what they needed.
+    pub fn waste(&self) -> f64 {
+        let needed = self.length * self.leeches.len() as u64;
+        let received: u64 = self.leeches.keys().map(|leech| self.records[leech].downloaded_bytes).sum();
+        received as f64 / needed as f64 - 1.0
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let complete = self.leeches.values().filter(|&&complete| complete).count();
+        write!(
+            f,
+            "seed {}: at {:?} {complete} of {} leeches complete, waste {:.3}, banned {:?}, {} events, digest {:016x}",
+            self.seed,
+            self.now,
+            self.leeches.len(),
+            self.waste(),
+            self.banned(),
+            self.events,
+            self.digest
+        )
+    }
+}
