@@ -29,5 +29,8 @@ pub use lock::{Lock, LockError};
 pub use open_files::OpenFiles;
 pub use part::part_name;
 pub use place::Place;
-pub use resume::{FileStat, Identity, Resume, ResumeError, Resumed, load_torrent, save_torrent};
+pub use resume::{
+    CRASH_WINDOW_NS, FileStat, Identity, Resume, ResumeError, Resumed, default_state_dir, forget, load_torrent,
+    save_torrent,
+};
 pub use storage::{Mode, Space, Storage};

@@ -44,9 +44,15 @@ impl Place {
         Place::below(data, place.files.into_iter().map(|(_, path)| path).collect())
     }
 
-    /// Where the scan met them; `files` in the order of the scan.
+    /// Where the scan met them, in the scan's order, which is that of canonical torrents.
     pub fn scanned(scan: &Scan) -> Place {
-        let files = scan.files().iter().map(|file| (file.base, file.on_disk.clone())).collect();
+        Place::scanned_in(scan, 0..scan.files().len())
+    }
+
+    /// The same in another order.
+    pub(crate) fn scanned_in(scan: &Scan, order: impl Iterator<Item = usize>) -> Place {
+        let files = order.map(|number| &scan.files()[number]);
+        let files = files.map(|file| (file.base, file.on_disk.clone())).collect();
         let bases = scan.bases().to_vec();
         Place { root: scan.root().to_path_buf(), name: scan.name().to_string(), bases, files }
     }

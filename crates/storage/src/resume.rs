@@ -1,10 +1,43 @@
-//! stub
-use crate::{Storage, StorageError};
-use shoal_layout::PieceIndex;
-use shoal_machine::Time;
+//! What is right on disk, remembered from one run to the next.
+//!
+//! One file per download in the state folder: a head with every file's size, time and number and the pieces that are
+//! right, then records that are appended while the download runs. The head is replaced as a whole (write, sync,
+//! rename, sync the folder), records only follow it; each carries a checksum over the head's and all before it, so that a torn tail or
+//! a tail of an older head ends the reading and nothing else. What the file cannot vouch for is hashed again, never more.
+//!
+//! After a clean stop a file counts if size, time (ns) and number are exactly what was noted. After a kill the time of
+//! a file that was being written has moved on: it counts if it has the same number and was last written within
+//! [`CRASH_WINDOW_NS`] of its last record. Pieces that are claimed were synced before and are never written to again, so
+//! a kill cannot make them wrong. [`Order`](crate::order) decides when what is synced and appended.
+//!
+//! Invariants: no damaged state is an error, at worst everything is checked; `have` is a subset of what is right on disk, unless
+//! somebody else wrote to a file in the moment of a kill.
+
+use crate::order::{Effect, Event, Order};
+use crate::part::PART_FILE;
+use crate::{Mode, Storage, StorageError, sys};
+use shoal_hash::sha256;
+use shoal_layout::{FileIndex, Layout, PieceIndex};
+use shoal_machine::{Effects, Machine, Time};
 use shoal_metainfo::InfoHashes;
 use shoal_pieces::Bitfield;
+use std::collections::BTreeMap;
+use std::fs::{File, Metadata};
+use std::io::{self, IoSlice, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+const MAGIC: &[u8; 8] = b"SHOALRS1";
+const RECORD_BYTES: usize = 40;
+const CHECKSUM_BYTES: usize = 32;
+/// Records, after which the head is written anew. Chosen: 26,000 records, read in milliseconds.
+const MAX_RECORDS_BYTES: u64 = 1 << 20;
+/// Bytes of a state file that are read, at most: the head of [`shoal_layout::MAX_FILES`] files has 26 MB.
+const MAX_STATE_BYTES: u64 = 64 << 20;
+/// How far the time of a file that was being written may be from its last record after a kill. Chosen: a batch is a second, and
+/// a slow disk may take some more to sync it; a power cut may also bring back an older time.
+pub const CRASH_WINDOW_NS: i64 = 5_000_000_000;
 
 /// Which download: its hashes and its output folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,18 +51,49 @@ impl Identity {
     pub fn new(hashes: &InfoHashes, output: &Path) -> Identity {
         Identity::of_hashes(hashes.all_wire().collect(), output)
     }
-    /// From the 20-byte hashes.
+
+    /// From the 20-byte hashes, the one used first on the wire in front.
     pub(crate) fn of_hashes(hashes: Vec<[u8; 20]>, output: &Path) -> Identity {
-        Identity { hashes, output: output.to_path_buf() }
+        Identity { hashes, output: canonical(output) }
     }
+
     /// The folder in canonical form.
     pub fn output(&self) -> &Path {
         &self.output
     }
-    /// A file name for each hash.
+
+    /// A file name for each hash: the hash, and a hash of the folder.
     pub(crate) fn keys(&self) -> Vec<String> {
-        self.hashes.iter().map(|h| format!("{h:?}")).collect()
+        use std::os::unix::ffi::OsStrExt;
+        let folder = sha256(self.output.as_os_str().as_bytes());
+        self.hashes.iter().map(|hash| format!("{}-{}", hex(hash), hex(&folder[..8]))).collect()
     }
+
+    /// The file of one kind under the first hash.
+    fn path(&self, state_dir: &Path, kind: &str) -> PathBuf {
+        state_dir.join(format!("{}.{kind}", self.keys().first().map_or("none", String::as_str)))
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The canonical form of a path whose last components may not exist yet.
+fn canonical(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    for there in absolute.ancestors() {
+        if let (Ok(real), Ok(rest)) = (there.canonicalize(), absolute.strip_prefix(there)) {
+            return if rest == Path::new("") { real } else { real.join(rest) };
+        }
+    }
+    absolute
+}
+
+/// The state folder where nothing else is configured: `$XDG_STATE_HOME/shoal`, `~/.local/state/shoal`.
+pub fn default_state_dir() -> Option<PathBuf> {
+    let from = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    from("XDG_STATE_HOME").or_else(|| Some(from("HOME")?.join(".local/state"))).map(|state| state.join("shoal"))
 }
 
 /// What tells whether a file is the one that was left.
@@ -43,23 +107,30 @@ pub struct FileStat {
     pub inode: u64,
 }
 
+impl FileStat {
+    pub(crate) fn of(metadata: &Metadata) -> FileStat {
+        let modified_ns = metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec());
+        FileStat { size: metadata.len(), modified_ns, inode: metadata.ino() }
+    }
+}
+
 /// Why resume state could not be kept. The download can go on without.
 #[derive(Debug, thiserror::Error)]
 pub enum ResumeError {
-    /// The journal could not be written.
+    /// The journal could not be written. Its pieces are tried again with the next batch.
     #[error("cannot write resume state {}: {source}", .path.display())]
     Journal {
-        /** The file. */
+        /// The file.
         path: PathBuf,
-        /** What the system said. */
-        source: std::io::Error,
+        /// What the system said.
+        source: io::Error,
     },
-    /// The data could not be synced: these pieces must be counted as not written.
-    #[error("cannot sync: {source}; {} pieces will be written again", .pieces.len())]
+    /// The data could not be synced: these pieces must be counted as not written, and fetched or written again.
+    #[error("cannot sync: {source}; {} pieces count as not written", .pieces.len())]
     Data {
-        /** Which. */
+        /// Which.
         pieces: Vec<PieceIndex>,
-        /** Why. */
+        /// Why.
         source: StorageError,
     },
 }
@@ -69,63 +140,556 @@ pub enum ResumeError {
 pub struct Resumed {
     /// Pieces that are right without reading.
     pub have: Bitfield,
-    /// Pieces that must be hashed before they count.
+    /// Pieces that must be hashed before they count; none of `have`.
     pub check: Bitfield,
-    /// Why the journal was not used, or not wholly: one line for the user.
+    /// Why the journal was not used: one line for the user. Not set where there simply is none.
     pub problem: Option<String>,
+    known: Option<Vec<Option<FileStat>>>,
+    /// The files and the part file as they were before anything was checked.
+    stats: (Vec<Option<FileStat>>, Option<FileStat>),
 }
 
-/// The journal of one download.
+/// What the last run knew of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// There was no last run.
+    Unknown,
+    /// There was no such file when it began: what is there now it has written.
+    Absent,
+    /// It was this one.
+    Seen(FileStat),
+}
+
+impl Resumed {
+    /// No last run: everything that is there must be checked. `check` has the pieces of files that exist.
+    pub fn nothing(storage: &Storage) -> Resumed {
+        let (files, part) = storage.stats();
+        let layout = storage.layout();
+        let mut check = Bitfield::new(layout.pieces());
+        for (file, stat) in files.iter().enumerate() {
+            if stat.is_some() {
+                set_all(&mut check, layout.pieces_of(FileIndex(file as u32)));
+            }
+        }
+        for piece in storage.part().pieces() {
+            check.set(piece);
+        }
+        let stats = (files, part);
+        Resumed { have: Bitfield::new(layout.pieces()), check, problem: None, known: None, stats }
+    }
+
+    pub(crate) fn known(&self, file: FileIndex) -> Known {
+        match self.known.as_ref().and_then(|known| known.get(file.as_usize())) {
+            None => Known::Unknown,
+            Some(None) => Known::Absent,
+            Some(Some(stat)) => Known::Seen(*stat),
+        }
+    }
+}
+
+fn set_all(bits: &mut Bitfield, pieces: std::ops::Range<u32>) {
+    for piece in pieces {
+        bits.set(PieceIndex(piece));
+    }
+}
+
+/// The state of a download as the file holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct State {
+    clean: bool,
+    have: Bitfield,
+    files: Vec<Option<FileStat>>,
+    part: Option<FileStat>,
+}
+
+/// What a state file says, with its records applied.
+struct Loaded {
+    state: State,
+    /// Files that were written since the head; [`PART_FILE`] for the part file.
+    written: BTreeMap<u32, FileStat>,
+}
+
+impl State {
+    fn encode(&self, identity: &Identity, layout: &Layout) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        out.extend([0; 4]);
+        out.extend(identity_bytes(identity, layout));
+        out.push(u8::from(self.clean));
+        out.extend(self.have.to_bytes());
+        for stat in std::iter::once(&self.part).chain(&self.files) {
+            match stat {
+                None => out.push(0),
+                Some(stat) => {
+                    out.push(1);
+                    out.extend(stat.size.to_le_bytes());
+                    out.extend(stat.modified_ns.to_le_bytes());
+                    out.extend(stat.inode.to_le_bytes());
+                }
+            }
+        }
+        let length = u32::try_from(out.len()).expect("a head of a million files has 26 MB");
+        out[8..12].copy_from_slice(&length.to_le_bytes());
+        let checksum = sha256(&out);
+        out.extend(checksum);
+        out
+    }
+}
+
+/// What must be equal for a state file to be this download's.
+fn identity_bytes(identity: &Identity, layout: &Layout) -> Vec<u8> {
+    use std::os::unix::ffi::OsStrExt;
+    let mut out = Vec::new();
+    out.extend(identity.hashes.first().unwrap_or(&[0; 20]));
+    out.extend(sha256(identity.output.as_os_str().as_bytes()));
+    out.extend(layout.piece_length().to_le_bytes());
+    out.extend(layout.total_length().to_le_bytes());
+    out.extend(layout.files().to_le_bytes());
+    out
+}
+
+/// Reads forward through bytes that may be anything.
+struct Cursor<'a>(&'a [u8]);
+
+impl<'a> Cursor<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    fn stat(&mut self) -> Option<FileStat> {
+        Some(FileStat {
+            size: u64::from_le_bytes(self.array()?),
+            modified_ns: i64::from_le_bytes(self.array()?),
+            inode: u64::from_le_bytes(self.array()?),
+        })
+    }
+}
+
+/// Why a state file is of no use.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error("it is damaged")]
+    Damaged,
+    #[error("it belongs to another download")]
+    Other,
+}
+
+fn decode(bytes: &[u8], identity: &Identity, layout: &Layout) -> Result<Loaded, Unusable> {
+    let mut head = Cursor(bytes);
+    if head.take(8) != Some(MAGIC) {
+        return Err(Unusable::Damaged);
+    }
+    let length = u32::from_le_bytes(head.array().ok_or(Unusable::Damaged)?) as usize;
+    let (body, rest) = bytes.split_at_checked(length).ok_or(Unusable::Damaged)?;
+    let (checksum, records) = rest.split_at_checked(CHECKSUM_BYTES).ok_or(Unusable::Damaged)?;
+    if sha256(body) != *checksum || length < 12 {
+        return Err(Unusable::Damaged);
+    }
+    let mut body = Cursor(&body[12..]);
+    let ours = identity_bytes(identity, layout);
+    if body.take(ours.len()) != Some(&ours) {
+        return Err(Unusable::Other);
+    }
+    let mut loaded = decode_body(body, layout).ok_or(Unusable::Damaged)?;
+    let mut chain: [u8; 32] = checksum.try_into().expect("32 bytes");
+    for record in records.chunks_exact(RECORD_BYTES) {
+        let (content, check) = record.split_at(RECORD_BYTES - 8);
+        chain = link(&chain, content);
+        if chain[..8] != *check || apply(&mut loaded, content, layout).is_none() {
+            break;
+        }
+    }
+    Ok(loaded)
+}
+
+fn decode_body(mut body: Cursor<'_>, layout: &Layout) -> Option<Loaded> {
+    let clean = body.array::<1>()? == [1];
+    let bits = body.take(layout.pieces().div_ceil(8) as usize)?;
+    let have = Bitfield::from_bytes(layout.pieces(), bits).ok()?;
+    let mut stats = Vec::with_capacity(layout.files() as usize + 1);
+    for _ in 0..=layout.files() {
+        stats.push(match body.array::<1>()? {
+            [0] => None,
+            _ => Some(body.stat()?),
+        });
+    }
+    let part = stats.remove(0);
+    Some(Loaded { state: State { clean, have, files: stats, part }, written: BTreeMap::new() })
+}
+
+const PIECES: u32 = 1;
+const FILE: u32 = 2;
+
+/// Each record's checksum depends on all before it.
+fn link(chain: &[u8; 32], content: &[u8]) -> [u8; 32] {
+    let mut bytes = chain.to_vec();
+    bytes.extend(content);
+    sha256(&bytes)
+}
+
+fn apply(loaded: &mut Loaded, content: &[u8], layout: &Layout) -> Option<()> {
+    let mut content = Cursor(content);
+    let kind = u32::from_le_bytes(content.array()?);
+    let number = u32::from_le_bytes(content.array()?);
+    match kind {
+        PIECES => {
+            let count = u64::from_le_bytes(content.array()?);
+            let end = u64::from(number).checked_add(count).filter(|&end| end <= u64::from(layout.pieces()))?;
+            set_all(&mut loaded.state.have, number..end as u32);
+        }
+        FILE => {
+            let stat = content.stat()?;
+            if number != PART_FILE && number >= layout.files() {
+                return None;
+            }
+            loaded.written.insert(number, stat);
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+/// The journal of one download. All calls but [`Resume::stop`] may come from several threads.
 #[derive(Debug)]
-pub struct Resume {}
+pub struct Resume {
+    order: Mutex<(Order, Effects<Effect>)>,
+    journal: Mutex<Journal>,
+}
+
+#[derive(Debug)]
+struct Journal {
+    path: PathBuf,
+    identity: Identity,
+    state: State,
+    file: File,
+    chain: [u8; 32],
+    /// Bytes of the file that are known good: a failed append is overwritten by the next.
+    end: u64,
+    head_end: u64,
+    /// Whether a piece was taken back, which no record can say.
+    stale: bool,
+}
 
 impl Resume {
-    /// Reads what the last run left and compares it with the files. Never fails: at worst everything is checked.
+    /// Reads what the last run left and compares it with the files. Never fails: at worst everything is checked. Cost:
+    /// a stat per file.
     pub fn load(state_dir: &Path, identity: &Identity, storage: &Storage) -> Resumed {
-        let _ = (state_dir, identity, storage);
-        unimplemented()
+        let path = identity.path(state_dir, "resume");
+        let bytes = match read_bounded(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Resumed::nothing(storage),
+            Err(error) => {
+                let problem = format!("cannot read resume state {}: {error}; checking all data", path.display());
+                return Resumed { problem: Some(problem), ..Resumed::nothing(storage) };
+            }
+        };
+        match decode(&bytes, identity, storage.layout()) {
+            Ok(loaded) => loaded.compare(storage),
+            Err(why) => {
+                let problem = format!("resume state {} is not used: {why}; checking all data", path.display());
+                Resumed { problem: Some(problem), ..Resumed::nothing(storage) }
+            }
+        }
     }
-    /// Begins the journal of this run, once `have` is known.
+
+    /// Begins this run's journal, once it is known what is right on disk: after the check and [`Storage::prepare`], before
+    /// the first write. What was found by checking is synced first: it may be in memory only.
     pub fn begin(
         state_dir: &Path,
         identity: &Identity,
         storage: &Storage,
+        resumed: &Resumed,
         have: &Bitfield,
     ) -> Result<Resume, ResumeError> {
-        let _ = (state_dir, identity, storage, have);
-        Ok(Resume {})
+        let path = identity.path(state_dir, "resume");
+        sys::create_private_folder(state_dir)
+            .map_err(|source| ResumeError::Journal { path: state_dir.to_path_buf(), source })?;
+        if storage.mode() == Mode::ReadWrite {
+            let layout = storage.layout();
+            let found: Vec<PieceIndex> = have.iter_set().filter(|&piece| !resumed.have.get(piece)).collect();
+            for file in found.iter().flat_map(|&piece| layout.files_in(piece)) {
+                if resumed.stats.0.get(file.as_usize()).is_some_and(Option::is_some) {
+                    storage.note_written(file.0, true);
+                }
+            }
+            storage.sync().map_err(|source| ResumeError::Data { pieces: found, source })?;
+        }
+        // As they were before they were checked: what changed meanwhile is checked again next time.
+        let (files, part) = resumed.stats.clone();
+        let state = State { clean: false, have: have.clone(), files, part };
+        let journal = Journal::create(path, identity.clone(), state, storage.layout())?;
+        Ok(Resume { order: Mutex::default(), journal: Mutex::new(journal) })
     }
-    /// A verified piece was written.
+
+    /// A verified piece was written. Cheap: call it from where the piece was written, then look at the deadline.
     pub fn written(&self, now: Time, piece: PieceIndex, bytes: u32) {
-        let _ = (now, piece, bytes);
+        let (order, out) = &mut *lock(&self.order);
+        order.handle(now, Event::Written { piece, bytes }, out);
     }
+
+    /// A piece turned out not to be right on disk any more (its file changed). Written down with the next flush.
+    pub fn lost(&self, piece: PieceIndex) {
+        let mut journal = lock(&self.journal);
+        journal.stale |= journal.state.have.unset(piece);
+    }
+
     /// When [`Resume::flush`] is due; `None` if nothing waits.
     pub fn deadline(&self) -> Option<Time> {
-        None
+        lock(&self.order).0.deadline()
     }
-    /// Syncs the data, appends the pieces, syncs the journal, if that is due (or `all`: in any case). From a disk thread; one at a time does the work, others return at once.
+
+    /// Syncs the data, appends the pieces, syncs the journal: if that is due, or `all` of it now. Blocks for as long as the disk takes; call it from a
+    /// disk thread. While one thread is at it others return at once, unless they want `all`.
     pub fn flush(&self, now: Time, storage: &Storage, all: bool) -> Result<(), ResumeError> {
-        let _ = (now, storage, all);
-        Ok(())
+        let mut journal = match self.journal.try_lock() {
+            Ok(journal) => journal,
+            Err(std::sync::TryLockError::WouldBlock) if !all => return Ok(()),
+            Err(_) => lock(&self.journal),
+        };
+        let mut result = Ok(());
+        let mut event = if all { Event::Flush } else { Event::Wake };
+        loop {
+            let effect = {
+                let (order, out) = &mut *lock(&self.order);
+                order.handle(now, event, out);
+                // One step at a time: at most one effect waits.
+                out.drain().next()
+            };
+            event = match effect {
+                None => break,
+                Some(Effect::SyncData) => {
+                    let written = storage.take_touched();
+                    match storage.sync() {
+                        Ok(()) => {
+                            journal.note_files(&written, storage);
+                            Event::DataSynced
+                        }
+                        Err(source) => {
+                            result = Err(ResumeError::Data { pieces: Vec::new(), source });
+                            Event::DataFailed
+                        }
+                    }
+                }
+                Some(Effect::Append(pieces)) => match journal.append(&pieces, storage.layout()) {
+                    Ok(()) => Event::Journaled,
+                    Err(error) => {
+                        result = Err(error);
+                        Event::JournalFailed
+                    }
+                },
+                Some(Effect::Lost(lost)) => {
+                    if let Err(ResumeError::Data { pieces, .. }) = &mut result {
+                        *pieces = lost;
+                    }
+                    break;
+                }
+            };
+            if result.is_err() && event == Event::JournalFailed {
+                let (order, out) = &mut *lock(&self.order);
+                order.handle(now, event, out);
+                break;
+            }
+        }
+        if journal.stale {
+            let rewritten = journal.rewrite(storage.layout());
+            result = result.and(rewritten);
+        }
+        result
     }
-    /// The clean end: flushes, then notes each file's stat so that the next start needs to read nothing.
+
+    /// The clean end: flushes, then notes what each file is now, so that the next start needs to read nothing.
     pub fn stop(self, now: Time, storage: &Storage) -> Result<(), ResumeError> {
-        let _ = (now, storage);
-        Ok(())
+        self.flush(now, storage, true)?;
+        let mut journal = self.journal.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let touched = storage.take_touched();
+        storage.sync().map_err(|source| ResumeError::Data { pieces: Vec::new(), source })?;
+        // Only what we wrote is noted anew: a file that somebody else changed differs from its note, and is checked.
+        journal.note_files(&touched, storage);
+        journal.state.clean = true;
+        journal.rewrite(storage.layout())
     }
 }
 
-fn unimplemented() -> Resumed {
-    Resumed { have: Bitfield::new(1), check: Bitfield::new(1), problem: None }
-}
-
-/// Keeps a torrent, so that a magnet link resumes without peers.
-pub fn save_torrent(state_dir: &Path, identity: &Identity, torrent: &[u8]) -> std::io::Result<()> {
-    let _ = (state_dir, identity, torrent);
+/// Forgets a download: the next run checks everything. Nothing to forget is no error.
+pub fn forget(state_dir: &Path, identity: &Identity) -> io::Result<()> {
+    for kind in ["resume", "torrent"] {
+        match std::fs::remove_file(identity.path(state_dir, kind)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
     Ok(())
 }
-/// The torrent that was kept, unchecked: the caller compares hashes.
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Journal {
+    fn create(path: PathBuf, identity: Identity, state: State, layout: &Layout) -> Result<Journal, ResumeError> {
+        let (file, chain, end) = write_head(&path, &state, &identity, layout)?;
+        Ok(Journal { path, identity, state, file, chain, end, head_end: end, stale: false })
+    }
+
+    fn rewrite(&mut self, layout: &Layout) -> Result<(), ResumeError> {
+        let (file, chain, end) = write_head(&self.path, &self.state, &self.identity, layout)?;
+        (self.file, self.chain, self.end, self.head_end, self.stale) = (file, chain, end, end, false);
+        Ok(())
+    }
+
+    /// Takes over what the files are after a sync; written with the next pieces.
+    fn note_files(&mut self, written: &[u32], storage: &Storage) {
+        for &file in written {
+            match file {
+                PART_FILE => self.state.part = storage.stat_part(),
+                file => {
+                    if let (Some(known), Ok(stat)) =
+                        (self.state.files.get_mut(file as usize), storage.stat(FileIndex(file)))
+                    {
+                        *known = stat;
+                    }
+                }
+            }
+        }
+    }
+
+    fn append(&mut self, pieces: &[PieceIndex], layout: &Layout) -> Result<(), ResumeError> {
+        for &piece in pieces {
+            self.state.have.set(piece);
+        }
+        if self.end - self.head_end > MAX_RECORDS_BYTES || self.stale {
+            // A head that was written while a download runs is no clean one: its files go on changing.
+            return self.rewrite(layout);
+        }
+        let mut bytes = Vec::new();
+        let mut chain = self.chain;
+        let mut record = |kind: u32, number: u32, rest: [u64; 3]| {
+            let mut content = Vec::with_capacity(RECORD_BYTES);
+            content.extend(kind.to_le_bytes());
+            content.extend(number.to_le_bytes());
+            content.extend(rest.iter().flat_map(|word| word.to_le_bytes()));
+            chain = link(&chain, &content);
+            bytes.extend(content);
+            bytes.extend(&chain[..8]);
+        };
+        let mut files: Vec<FileIndex> = pieces.iter().flat_map(|&piece| layout.files_in(piece)).collect();
+        files.dedup();
+        let mut file_record = |number: u32, stat: FileStat| {
+            record(FILE, number, [stat.size, stat.modified_ns.cast_unsigned(), stat.inode]);
+        };
+        for file in files {
+            if let Some(stat) = self.state.files[file.as_usize()] {
+                file_record(file.0, stat);
+            }
+        }
+        if let Some(stat) = self.state.part {
+            file_record(PART_FILE, stat);
+        }
+        for run in pieces.chunk_by(|a, b| a.0 + 1 == b.0) {
+            record(PIECES, run[0].0, [run.len() as u64, 0, 0]);
+        }
+        sys::write_all_vectored_at(&self.file, &[IoSlice::new(&bytes)], self.end)
+            .and_then(|()| sys::sync_data(&self.file))
+            .map_err(|source| ResumeError::Journal { path: self.path.clone(), source })?;
+        self.chain = chain;
+        self.end += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+fn write_head(
+    path: &Path,
+    state: &State,
+    identity: &Identity,
+    layout: &Layout,
+) -> Result<(File, [u8; 32], u64), ResumeError> {
+    let bytes = state.encode(identity, layout);
+    let fail = |source| ResumeError::Journal { path: path.to_path_buf(), source };
+    sys::replace_file(path, &bytes).map_err(fail)?;
+    let file = File::options().write(true).open(path).map_err(fail)?;
+    let chain = bytes[bytes.len() - CHECKSUM_BYTES..].try_into().expect("32 bytes");
+    Ok((file, chain, bytes.len() as u64))
+}
+
+impl Loaded {
+    /// Which pieces count, given what the files are now.
+    fn compare(self, storage: &Storage) -> Resumed {
+        let layout = storage.layout();
+        let (now, part_now) = storage.stats();
+        let stats = (now.clone(), part_now);
+        let changed = |number: u32, noted: Option<FileStat>, now: Option<FileStat>| {
+            if now == noted {
+                return false;
+            }
+            let (Some(last), Some(now)) = (self.written.get(&number).copied().or(noted), now) else { return true };
+            let moved = now.modified_ns.saturating_sub(last.modified_ns);
+            let near = (-CRASH_WINDOW_NS..=CRASH_WINDOW_NS).contains(&moved);
+            self.state.clean || !near || now.inode != last.inode || now.size < last.size
+        };
+        let mut have = self.state.have.clone();
+        let mut check = Bitfield::new(layout.pieces());
+        for (number, (&now, &noted)) in now.iter().zip(&self.state.files).enumerate() {
+            let pieces = layout.pieces_of(FileIndex(number as u32));
+            if changed(number as u32, noted, now) {
+                for piece in pieces.map(PieceIndex) {
+                    // Of a file that is gone only what may still lie in the part file is worth a look.
+                    if now.is_some() || have.get(piece) {
+                        check.set(piece);
+                    }
+                }
+            } else if now.is_none() {
+                // Its bytes can only be in the part file.
+                for piece in pieces.map(PieceIndex) {
+                    if have.get(piece) && !storage.part().has(piece) {
+                        check.set(piece);
+                    }
+                }
+            }
+        }
+        if changed(PART_FILE, self.state.part, part_now) {
+            for piece in storage.part().pieces() {
+                check.set(piece);
+            }
+        }
+        for piece in check.iter_set() {
+            have.unset(piece);
+        }
+        let mut known = self.state.files;
+        for (&number, &stat) in &self.written {
+            if let Some(known) = known.get_mut(number as usize) {
+                *known = Some(stat);
+            }
+        }
+        Resumed { have, check, problem: None, known: Some(known), stats }
+    }
+}
+
+/// A whole file, if it is not absurdly long.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut file = File::open(path)?.take(MAX_STATE_BYTES + 1);
+    file.read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_STATE_BYTES {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(bytes)
+}
+
+/// Keeps a torrent, so that a magnet link resumes without peers; found under each of its hashes.
+pub fn save_torrent(state_dir: &Path, identity: &Identity, torrent: &[u8]) -> io::Result<()> {
+    sys::create_private_folder(state_dir)?;
+    for key in identity.keys() {
+        sys::replace_file(&state_dir.join(format!("{key}.torrent")), torrent)?;
+    }
+    Ok(())
+}
+
+/// The torrent that was kept, unchecked: the caller parses it and compares its hashes with those asked for.
 pub fn load_torrent(state_dir: &Path, identity: &Identity) -> Option<Vec<u8>> {
-    let _ = (state_dir, identity);
-    None
+    identity.keys().iter().find_map(|key| read_bounded(&state_dir.join(format!("{key}.torrent"))).ok())
 }

@@ -1,10 +1,32 @@
-//! stub
-use crate::{FileStat, Resumed};
-use crate::{OpenFiles, Place, StorageError};
+//! One torrent's files as one run of bytes.
+//!
+//! Pieces know nothing of files and files nothing of pieces; here a block becomes positioned reads and writes. A file
+//! that is wanted lies in its place; of one that is not, only what shares a piece with a wanted one is kept, in the
+//! part file. Reading asks the part file first, then the place: so files that were left there earlier serve too.
+//!
+//! No file is created before its first byte is written, and none is preallocated: what was not written is a hole. Every call opens what it
+//! needs below the output folder's handle and borrows descriptors from [`OpenFiles`].
+//!
+//! Invariants: bytes of unselected files are never written in place; what [`Storage::sync`] did not return from may be
+//! lost; gaps (BEP 47) are read as zeros and never stored.
+
+use crate::open_files::FileKey;
+use crate::part::{PART_FILE, PartFile};
+use crate::path::SafePath;
+use crate::resume::Known;
+use crate::sys::{self, Access};
+use crate::{FileStat, OpenFiles, Place, Resumed, StorageError};
+use rustix::io::Errno;
 use shoal_layout::{BlockRef, FileIndex, Layout, PieceIndex, Selection};
 use shoal_pieces::Bitfield;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// What a storage may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +40,7 @@ pub enum Mode {
 /// Room on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
-    /// Bytes that the rest of the download still takes.
+    /// Bytes that the rest of the selected files still takes, part file counted.
     pub needed: u64,
     /// Bytes that are free.
     pub available: u64,
@@ -27,76 +49,616 @@ pub struct Space {
 /// One torrent's files. All calls block and may come from several threads at once.
 #[derive(Debug)]
 pub struct Storage {
+    id: u64,
     layout: Layout,
     place: Place,
+    mode: Mode,
+    chosen: RwLock<Chosen>,
+    part: PartFile,
+    files: Arc<OpenFiles>,
+    unsynced: Mutex<Unsynced>,
+    /// Whether this process created the output folder, whose own name then needs a sync too.
+    made_folder: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Chosen {
+    selection: Selection,
+    all: bool,
+}
+
+/// What a sync has to do.
+#[derive(Debug, Default)]
+struct Unsynced {
+    files: BTreeSet<u32>,
+    new: BTreeSet<u32>,
+    /// Written since the journal last looked.
+    touched: BTreeSet<u32>,
 }
 
 impl Storage {
-    /// Nothing is opened or created yet. `tag`: for the part file's name, the first bytes of the info hash.
+    /// Nothing is created yet, and nothing opened but a part file of an earlier run, whose bytes of files that are
+    /// selected by now move to their places. `hash` names the part file: the info hash as on the wire. Panics if `place` has not as many files as `layout`.
     pub fn open(
         layout: Layout,
         place: Place,
         selection: Selection,
         mode: Mode,
-        tag: [u8; 4],
+        hash: [u8; 20],
         files: Arc<OpenFiles>,
-    ) -> Storage {
-        let _ = (selection, mode, tag, files);
-        Storage { layout, place }
+    ) -> Result<Storage, StorageError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        assert_eq!(place.len(), layout.files() as usize, "a place for each file");
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let part = PartFile::open(&place, &layout, hash, id);
+        let chosen = RwLock::new(Chosen { all: selection.is_all(), selection });
+        let storage = Storage {
+            id,
+            layout,
+            place,
+            mode,
+            chosen,
+            part,
+            files,
+            unsynced: Mutex::default(),
+            made_folder: AtomicBool::new(false),
+        };
+        if mode == Mode::ReadWrite {
+            // What stands in the place of a wanted file may be right, or the user's: only what it lacks is written.
+            let slots = storage.part.pieces();
+            let wanted = slots.iter().flat_map(|&piece| storage.layout.files_in(piece));
+            let mut folders = Folders::new(&storage);
+            let absent: BTreeSet<FileIndex> = wanted
+                .filter(|&file| storage.wants(file) && folders.stat(file).is_ok_and(|stat| stat.is_none()))
+                .collect();
+            storage.export(|file, span| {
+                storage.wants(file) && (absent.contains(&file) || storage.is_hole_in(file, span))
+            })?;
+        }
+        Ok(storage)
     }
+
     /// The torrent's map.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
+
     /// Where the files lie.
     pub fn place(&self) -> &Place {
         &self.place
     }
-    /// Before the first write of a session, after checking or resuming: refuses other people's files ([`StorageError::Foreign`], [`StorageError::Long`], unless `overwrite`) and a disk that is too full
-    /// ([`StorageError::NoSpace`]).
-    pub fn prepare(&self, have: &Bitfield, resumed: &Resumed, overwrite: bool) -> Result<(), StorageError> {
-        let _ = (have, resumed, overwrite);
-        Ok(())
+
+    /// What may be done.
+    pub fn mode(&self) -> Mode {
+        self.mode
     }
-    /// What the rest of the selected files takes, and what is free.
-    pub fn space(&self) -> Result<Space, StorageError> {
-        Ok(Space { needed: 0, available: 0 })
-    }
-    /// Writes verified blocks of a piece; bytes in gaps are left out. Blocks in order of `begin`.
-    pub fn write_piece<P: AsRef<[u8]>>(&self, piece: PieceIndex, blocks: &[(BlockRef, P)]) -> Result<(), StorageError> {
-        let _ = (piece, blocks);
-        Ok(())
-    }
-    /// Reads a block; gaps are zeros. `buffer` has the block's length.
-    pub fn read(&self, block: BlockRef, buffer: &mut [u8]) -> Result<(), StorageError> {
-        let _ = (block, buffer);
-        Ok(())
-    }
-    /// Reads a block if that needs no disk: whether `buffer` is filled now. Never blocks for long.
-    pub fn read_cached(&self, block: BlockRef, buffer: &mut [u8]) -> bool {
-        let _ = (block, buffer);
-        false
-    }
-    /// Chooses other files; what the part file has of those now selected is moved to them.
-    pub fn select(&self, selection: Selection) -> Result<(), StorageError> {
-        let _ = selection;
-        Ok(())
-    }
-    /// Puts everything written so far on the disk, with the folders of new files.
-    pub fn sync(&self) -> Result<(), StorageError> {
-        Ok(())
-    }
-    /// Size, time and identity of a file; `None` if there is none.
-    pub fn stat(&self, file: FileIndex) -> Result<Option<FileStat>, StorageError> {
-        let _ = file;
-        Ok(None)
-    }
-    /// The whole path of a file.
+
+    /// The whole path of a file. Panics if it is not one of ours.
     pub fn path(&self, file: FileIndex) -> PathBuf {
         self.place.path(file)
     }
-    /// All files of a download whose name or content is not what the torrent says: for reports after a check.
+
+    /// Whether a file is selected.
+    pub(crate) fn wants(&self, file: FileIndex) -> bool {
+        let chosen = self.chosen.read().unwrap_or_else(PoisonError::into_inner);
+        chosen.all || chosen.selection.file(file)
+    }
+
+    /// Whether all files are selected.
+    pub(crate) fn wants_all(&self) -> bool {
+        self.chosen.read().unwrap_or_else(PoisonError::into_inner).all
+    }
+
+    pub(crate) fn part(&self) -> &PartFile {
+        &self.part
+    }
+
+    pub(crate) fn open_files(&self) -> &OpenFiles {
+        &self.files
+    }
+
+    /// Call before the first write, after checking or resuming, and again after [`Storage::select`]. Refuses a selected file
+    /// that exists and holds no valid piece ([`StorageError::Foreign`]), is longer than the torrent says
+    /// ([`StorageError::Long`]: it is not cut, since what follows may be the user's) — with `overwrite` both are taken
+    /// over — or is none at all, and a disk that is too full ([`StorageError::NoSpace`]). Cost: a stat per file.
+    pub fn prepare(&self, have: &Bitfield, resumed: &Resumed, overwrite: bool) -> Result<(), StorageError> {
+        let mut folders = Folders::new(self);
+        for file in (0..self.layout.files()).map(FileIndex) {
+            if !self.wants(file) {
+                continue;
+            }
+            let Some(stat) = folders.stat(file)? else { continue };
+            let length = self.layout.file_length(file);
+            let path = || self.path(file);
+            if stat.size > length {
+                if !overwrite {
+                    return Err(StorageError::Long { path: path(), length: stat.size, expected: length });
+                }
+                let handle = self.file(file, Access::Write)?;
+                self.note_written(file.0, false);
+                handle.set_len(length).map_err(|error| StorageError::at(&path(), error))?;
+            }
+            let ours = match resumed.known(file) {
+                Known::Unknown => false,
+                Known::Absent => true,
+                Known::Seen(last) => last.inode == stat.inode,
+            };
+            let valid = || self.layout.pieces_of(file).any(|piece| have.get(PieceIndex(piece)));
+            if !overwrite && !ours && stat.size > 0 && length > 0 && !valid() {
+                return Err(StorageError::Foreign { path: path() });
+            }
+        }
+        let space = self.space()?;
+        if space.needed > space.available {
+            return Err(StorageError::NoSpace {
+                path: self.place.root().to_path_buf(),
+                missing_bytes: space.needed - space.available,
+            });
+        }
+        Ok(())
+    }
+
+    /// What the rest of the selected files takes, and what is free. Cost: a stat per file.
+    pub fn space(&self) -> Result<Space, StorageError> {
+        let mut folders = Folders::new(self);
+        let mut needed = 0_u64;
+        for file in (0..self.layout.files()).map(FileIndex).filter(|&file| self.wants(file)) {
+            let stored = folders.stored(file).unwrap_or(0);
+            needed = needed.saturating_add(self.layout.file_length(file).saturating_sub(stored));
+        }
+        if !self.wants_all() {
+            for piece in (0..self.layout.pieces()).map(PieceIndex) {
+                let (mut wanted, mut unwanted) = (false, false);
+                for file in self.layout.files_in(piece) {
+                    *(if self.wants(file) { &mut wanted } else { &mut unwanted }) = true;
+                }
+                if wanted && unwanted && !self.part.has(piece) {
+                    needed = needed.saturating_add(self.part.slot_bytes());
+                }
+            }
+        }
+        let folder = self.place.folder();
+        let there = folder.ancestors().find(|folder| *folder == Path::new("") || folder.exists());
+        let there = there.filter(|there| *there != Path::new("")).unwrap_or(Path::new("."));
+        let available = sys::free_bytes(there).map_err(|error| StorageError::at(there, error))?;
+        Ok(Space { needed, available })
+    }
+
+    /// Writes verified blocks of a piece, in order of `begin`; bytes in gaps are left out. One positioned vectored write for each
+    /// run in a file. Not synced: see [`Storage::sync`].
+    pub fn write_piece<P: AsRef<[u8]>>(&self, piece: PieceIndex, blocks: &[(BlockRef, P)]) -> Result<(), StorageError> {
+        if self.mode == Mode::ReadOnly {
+            return Err(StorageError::ReadOnly { path: self.place.root().to_path_buf() });
+        }
+        let result = {
+            // Held to the end, so that a change of selection never meets a piece half written.
+            let chosen = self.chosen.read().unwrap_or_else(PoisonError::into_inner);
+            let border = !chosen.all && self.layout.files_in(piece).any(|file| !chosen.selection.file(file));
+            self.write_runs(piece, blocks, border, &chosen)
+        };
+        result.map_err(|error| match error {
+            StorageError::NoSpace { path, .. } => {
+                let missing = self.space().map_or(0, |space| space.needed.saturating_sub(space.available));
+                StorageError::NoSpace { path, missing_bytes: missing }
+            }
+            other => other,
+        })
+    }
+
+    fn write_runs<P: AsRef<[u8]>>(
+        &self,
+        piece: PieceIndex,
+        blocks: &[(BlockRef, P)],
+        border: bool,
+        chosen: &Chosen,
+    ) -> Result<(), StorageError> {
+        if border {
+            self.make_folder(self.place.folder())?;
+            self.note_written(PART_FILE, !self.part.has(piece));
+            self.part.write(&self.files, piece, blocks)?;
+        } else if self.part.has(piece) {
+            self.note_written(PART_FILE, false);
+            self.part.release(&self.files, piece)?;
+        }
+        let mut run: Vec<IoSlice<'_>> = Vec::with_capacity(blocks.len());
+        let mut at: Option<(FileIndex, Range<u64>)> = None;
+        for (block, payload) in blocks {
+            let mut rest = payload.as_ref();
+            debug_assert_eq!(rest.len(), block.length as usize);
+            for slice in self.layout.slices(*block) {
+                let (bytes, after) = rest.split_at(slice.length as usize);
+                rest = after;
+                let Some(file) = slice.file.filter(|&file| chosen.all || chosen.selection.file(file)) else { continue };
+                match &mut at {
+                    Some((same, span)) if *same == file && span.end == slice.offset => span.end += slice.length,
+                    _ => {
+                        if let Some((file, span)) = at.take() {
+                            self.write_run(file, &run, span.start)?;
+                            run.clear();
+                        }
+                        at = Some((file, slice.offset..slice.offset + slice.length));
+                    }
+                }
+                run.push(IoSlice::new(bytes));
+            }
+        }
+        match at {
+            Some((file, span)) => self.write_run(file, &run, span.start),
+            None => Ok(()),
+        }
+    }
+
+    fn write_run(&self, file: FileIndex, run: &[IoSlice<'_>], offset: u64) -> Result<(), StorageError> {
+        let handle = self.file(file, Access::Create)?;
+        self.note_written(file.0, false);
+        sys::write_all_vectored_at(&handle, run, offset).map_err(|error| StorageError::at(&self.path(file), error))
+    }
+
+    /// Reads a block; gaps are zeros. Panics if `buffer` has not the block's length.
+    pub fn read(&self, block: BlockRef, buffer: &mut [u8]) -> Result<(), StorageError> {
+        assert_eq!(buffer.len(), block.length as usize, "a buffer for the block");
+        let start = self.layout.piece_start(block.piece) + u64::from(block.begin);
+        self.read_span(start, buffer)
+    }
+
+    /// Reads a block if that needs no disk: whether `buffer` is filled now. Neither opens a file nor waits for a disk,
+    /// so it may be called from a task. Panics if `buffer` has not the block's length.
+    pub fn read_cached(&self, block: BlockRef, buffer: &mut [u8]) -> bool {
+        assert_eq!(buffer.len(), block.length as usize, "a buffer for the block");
+        let mut rest = buffer;
+        let start = self.layout.piece_start(block.piece) + u64::from(block.begin);
+        let mut at = start;
+        for slice in self.layout.slices(block) {
+            let (here, after) = rest.split_at_mut(slice.length as usize);
+            rest = after;
+            let Some(file) = slice.file else {
+                here.fill(0);
+                at += slice.length;
+                continue;
+            };
+            let read = match self.slot_at(file, at) {
+                Some(offset) => match self.part.file(&self.files, false) {
+                    Ok(Some(part)) => sys::read_cached_at(&part, here, offset),
+                    _ => false,
+                },
+                None => self
+                    .files
+                    .get(self.key(file), false)
+                    .is_some_and(|handle| sys::read_cached_at(&handle, here, slice.offset)),
+            };
+            if !read {
+                return false;
+            }
+            at += slice.length;
+        }
+        true
+    }
+
+    /// Reads a run of the address space; gaps are zeros.
+    pub(crate) fn read_span(&self, start: u64, buffer: &mut [u8]) -> Result<(), StorageError> {
+        let mut rest = buffer;
+        let mut at = start;
+        let slots = !self.wants_all() && !self.part.is_empty();
+        let piece_length = u64::from(self.layout.piece_length());
+        for slice in self.layout.slices_of(start..start + rest.len() as u64) {
+            let (mut here, after) = rest.split_at_mut(slice.length as usize);
+            rest = after;
+            let Some(file) = slice.file else {
+                here.fill(0);
+                at += slice.length;
+                continue;
+            };
+            let mut offset = slice.offset;
+            while !here.is_empty() {
+                // Slots are per piece; without any, a whole slice is one read.
+                let length = match slots {
+                    true => (piece_length - at % piece_length).min(here.len() as u64),
+                    false => here.len() as u64,
+                };
+                let (now, later) = here.split_at_mut(length as usize);
+                here = later;
+                match if slots { self.slot_at(file, at) } else { None } {
+                    Some(slot) => self.read_slot(slot, now)?,
+                    None => self.read_file(file, offset, now)?,
+                }
+                at += length;
+                offset += length;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the system that the file in which a piece begins is read from front to back.
+    pub(crate) fn advise_sequential(&self, piece: PieceIndex) {
+        if let Some(file) = self.layout.files_in(piece).next()
+            && let Ok(handle) = self.file(file, Access::Read)
+        {
+            sys::advise_sequential(&handle);
+        }
+    }
+
+    fn read_slot(&self, offset: u64, buffer: &mut [u8]) -> Result<(), StorageError> {
+        let handle = self.part.file(&self.files, true)?.expect("opened or an error");
+        let count =
+            sys::read_at(&handle, buffer, offset).map_err(|error| StorageError::at(&self.part.full_path(), error))?;
+        // The end of a slot may lie beyond the end of the file: nothing was written there.
+        buffer[count..].fill(0);
+        Ok(())
+    }
+
+    fn read_file(&self, file: FileIndex, offset: u64, buffer: &mut [u8]) -> Result<(), StorageError> {
+        let handle = self.file(file, Access::Read)?;
+        let count = sys::read_at(&handle, buffer, offset).map_err(|error| StorageError::at(&self.path(file), error))?;
+        if count < buffer.len() {
+            return Err(self.short(file, offset + count as u64));
+        }
+        Ok(())
+    }
+
+    /// Whether all bytes of a piece are holes on disk, or gaps. Small runs are not asked for: reading is as cheap.
+    pub(crate) fn is_hole(&self, piece: PieceIndex) -> bool {
+        let whole = BlockRef { piece, begin: 0, length: self.layout.piece_size(piece) };
+        self.layout.slices(whole).all(|slice| match slice.file {
+            None => true,
+            Some(_) if slice.length < HOLE_BYTES => false,
+            Some(file) => {
+                (self.wants(file) || !self.part.has(piece))
+                    && self.is_hole_in(file, slice.offset..slice.offset + slice.length)
+            }
+        })
+    }
+
+    fn short(&self, file: FileIndex, length: u64) -> StorageError {
+        StorageError::Short { path: self.path(file), length, expected: self.layout.file_length(file) }
+    }
+
+    /// Where an address of a file lies in the part file: only if the file is not selected and the piece has a slot.
+    fn slot_at(&self, file: FileIndex, at: u64) -> Option<u64> {
+        if self.wants(file) {
+            return None;
+        }
+        let length = u64::from(self.layout.piece_length());
+        self.part.offset(PieceIndex((at / length) as u32)).map(|slot| slot + at % length)
+    }
+
+    /// Chooses other files. What the part file has of those now selected moves to them; what lies in the places of
+    /// those not selected any more stays and is still read. Call [`Storage::prepare`] before and after: it names other people's files.
+    pub fn select(&self, selection: Selection) -> Result<(), StorageError> {
+        let mut chosen = self.chosen.write().unwrap_or_else(PoisonError::into_inner);
+        if self.mode == Mode::ReadWrite {
+            self.export(|file, _| selection.file(file) && !chosen.selection.file(file))?;
+        }
+        *chosen = Chosen { all: selection.is_all(), selection };
+        Ok(())
+    }
+
+    /// Writes what slots have of files to their places, where `needed` says so.
+    fn export(&self, needed: impl Fn(FileIndex, Range<u64>) -> bool) -> Result<(), StorageError> {
+        let mut buffer = Vec::new();
+        for piece in self.part.pieces() {
+            let whole = BlockRef { piece, begin: 0, length: self.layout.piece_size(piece) };
+            let mut begin = 0;
+            for slice in self.layout.slices(whole) {
+                let from = begin;
+                begin += slice.length;
+                let span = slice.offset..slice.offset + slice.length;
+                let Some(file) = slice.file.filter(|&file| needed(file, span.clone())) else { continue };
+                let Some(slot) = self.part.offset(piece) else { continue };
+                let part = self.part.file(&self.files, true)?.expect("opened or an error");
+                let mut done = 0;
+                while done < slice.length {
+                    // Chosen: as large as reads for hashing.
+                    buffer.resize((slice.length - done).min(1 << 20) as usize, 0);
+                    let count = sys::read_at(&part, &mut buffer, slot + from + done)
+                        .map_err(|error| StorageError::at(&self.part.full_path(), error))?;
+                    buffer[count..].fill(0);
+                    self.write_run(file, &[IoSlice::new(&buffer)], slice.offset + done)?;
+                    done += buffer.len() as u64;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a run in a file's place is a hole before the file's end.
+    fn is_hole_in(&self, file: FileIndex, span: Range<u64>) -> bool {
+        self.file(file, Access::Read).is_ok_and(|handle| {
+            handle.metadata().is_ok_and(|metadata| metadata.len() >= span.end)
+                && sys::next_data(&handle, span.start).is_ok_and(|data| data.is_none_or(|data| data >= span.end))
+        })
+    }
+
+    /// Puts everything written before this call on the disk, and the folders of new files. After an error nothing written since the
+    /// last success may be counted on: write it again (a second sync may succeed and say nothing of what was dropped).
+    pub fn sync(&self) -> Result<(), StorageError> {
+        let unsynced = {
+            let mut all = self.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
+            Unsynced { files: std::mem::take(&mut all.files), new: std::mem::take(&mut all.new), ..Unsynced::default() }
+        };
+        let result = self.sync_all(&unsynced);
+        if result.is_err() {
+            let mut again = self.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
+            again.files.extend(unsynced.files);
+            again.new.extend(unsynced.new);
+        }
+        result
+    }
+
+    fn sync_all(&self, unsynced: &Unsynced) -> Result<(), StorageError> {
+        for &file in &unsynced.files {
+            let (path, handle) = match file {
+                PART_FILE => (self.part.full_path(), self.part.file(&self.files, true)?.expect("opened or an error")),
+                file => (self.path(FileIndex(file)), self.file(FileIndex(file), Access::Read)?),
+            };
+            sys::sync_data(&handle).map_err(|error| StorageError::at(&path, error))?;
+        }
+        if unsynced.new.is_empty() {
+            return Ok(());
+        }
+        let mut folders: BTreeSet<Option<SafePath>> = BTreeSet::from([None]);
+        for &file in unsynced.new.iter().filter(|&&file| file != PART_FILE) {
+            let mut parent = self.place.entry(FileIndex(file)).1.parent();
+            while let Some(folder) = parent {
+                parent = folder.parent();
+                if !folders.insert(Some(folder)) {
+                    break;
+                }
+            }
+        }
+        let base = self.place.folder();
+        let fail = |error| StorageError::at(base, error);
+        let handle = sys::open_folder(base).map_err(fail)?;
+        for folder in folders.iter().rev() {
+            match folder {
+                Some(folder) => {
+                    sys::open_folder_below(&handle, folder)
+                        .and_then(|folder| sys::sync_folder(&folder))
+                        .map_err(fail)?;
+                }
+                None => sys::sync_folder(&handle).map_err(fail)?,
+            }
+        }
+        if self.made_folder.swap(false, Ordering::Relaxed)
+            && let Some(parent) = base.parent().filter(|parent| *parent != Path::new(""))
+        {
+            sys::open_folder(parent).and_then(|parent| sys::sync_folder(&parent)).map_err(fail)?;
+        }
+        Ok(())
+    }
+
+    /// The numbers of files that were written since the last call; [`PART_FILE`] for the part file.
+    pub(crate) fn take_touched(&self) -> Vec<u32> {
+        let mut unsynced = self.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut unsynced.touched).into_iter().collect()
+    }
+
+    /// Size, time and identity of a file; `None` if there is none.
+    pub fn stat(&self, file: FileIndex) -> Result<Option<FileStat>, StorageError> {
+        Folders::new(self).stat(file)
+    }
+
+    /// The same for every file, and for the part file. What is no regular file counts as none.
+    pub(crate) fn stats(&self) -> (Vec<Option<FileStat>>, Option<FileStat>) {
+        let mut folders = Folders::new(self);
+        let files = (0..self.layout.files()).map(|file| folders.stat(FileIndex(file)).ok().flatten()).collect();
+        (files, self.stat_part())
+    }
+
+    pub(crate) fn stat_part(&self) -> Option<FileStat> {
+        let (folder, path) = self.part.entry();
+        let folder = sys::open_folder(folder).ok()?;
+        sys::stat_below(&folder, path).ok().flatten().map(|stat| stat.0)
+    }
+
+    /// Selected files whose size or kind is not what the torrent says, for reports after a check; the content is
+    /// [`hashing::check`](crate::hashing::check)'s. Cost: a stat per file.
     pub fn problems(&self) -> Vec<(FileIndex, StorageError)> {
-        Vec::new()
+        let mut folders = Folders::new(self);
+        let mut problems = Vec::new();
+        for file in (0..self.layout.files()).map(FileIndex).filter(|&file| self.wants(file)) {
+            let expected = self.layout.file_length(file);
+            let path = || self.path(file);
+            let problem = match folders.stat(file) {
+                Ok(None) => StorageError::Missing { path: path() },
+                Ok(Some(stat)) if stat.size < expected => self.short(file, stat.size),
+                Ok(Some(stat)) if stat.size > expected => {
+                    StorageError::Long { path: path(), length: stat.size, expected }
+                }
+                Ok(Some(_)) => continue,
+                Err(error) => error,
+            };
+            problems.push((file, problem));
+        }
+        problems
+    }
+
+    /// An open handle, borrowed from the cache.
+    pub(crate) fn file(&self, file: FileIndex, access: Access) -> Result<Arc<File>, StorageError> {
+        let write = access != Access::Read;
+        let key = self.key(file);
+        if let Some(handle) = self.files.get(key, write) {
+            return Ok(handle);
+        }
+        let (base, path) = self.place.entry(file);
+        if access == Access::Create {
+            self.make_folder(base)?;
+        }
+        let opened = sys::open_folder(base)
+            .and_then(|folder| sys::open_below(&folder, path, access))
+            .map_err(|error| StorageError::at(&self.path(file), error))?;
+        if opened.new {
+            self.note_written(file.0, true);
+        }
+        Ok(self.files.put(key, write, opened.file))
+    }
+
+    fn make_folder(&self, folder: &Path) -> Result<(), StorageError> {
+        if folder == Path::new("") || folder.is_dir() {
+            return Ok(());
+        }
+        self.made_folder.store(true, Ordering::Relaxed);
+        std::fs::create_dir_all(folder).map_err(|error| StorageError::at(folder, error))
+    }
+
+    pub(crate) fn note_written(&self, file: u32, new: bool) {
+        let mut unsynced = self.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
+        unsynced.files.insert(file);
+        unsynced.touched.insert(file);
+        if new {
+            unsynced.new.insert(file);
+        }
+    }
+
+    fn key(&self, file: FileIndex) -> FileKey {
+        FileKey { storage: self.id, file: file.0 }
+    }
+}
+
+/// Below this a hole is not worth a question. Chosen: less than any piece that takes long to hash.
+const HOLE_BYTES: u64 = 16 * 1024;
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        self.files.forget_all(self.id);
+    }
+}
+
+/// Base folders that stay open over a loop through all files.
+pub(crate) struct Folders<'a> {
+    storage: &'a Storage,
+    open: Option<(&'a Path, OwnedFd)>,
+}
+
+impl<'a> Folders<'a> {
+    pub(crate) fn new(storage: &'a Storage) -> Folders<'a> {
+        Folders { storage, open: None }
+    }
+
+    /// The open base folder of a file, and its path there; `None` if the folder does not exist.
+    pub(crate) fn entry(&mut self, file: FileIndex) -> io::Result<Option<(&OwnedFd, &'a SafePath)>> {
+        let (base, path) = self.storage.place.entry(file);
+        if self.open.as_ref().is_none_or(|(open, _)| *open != base) {
+            self.open = match sys::open_folder(base) {
+                Ok(folder) => Some((base, folder)),
+                Err(error) if sys::is(&error, Errno::NOENT) => return Ok(None),
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(self.open.as_ref().map(|(_, folder)| (folder, path)))
+    }
+
+    fn stat(&mut self, file: FileIndex) -> Result<Option<FileStat>, StorageError> {
+        let stat = match self.entry(file) {
+            Ok(None) => Ok(None),
+            Ok(Some((folder, path))) => sys::stat_below(folder, path),
+            Err(error) => Err(error),
+        };
+        stat.map(|stat| stat.map(|(stat, _)| stat)).map_err(|error| StorageError::at(&self.storage.path(file), error))
+    }
+
+    /// Bytes of the disk that a file takes already.
+    fn stored(&mut self, file: FileIndex) -> Option<u64> {
+        let (folder, path) = self.entry(file).ok()??;
+        sys::stat_below(folder, path).ok()?.map(|(_, stored)| stored)
     }
 }

@@ -4,6 +4,7 @@
 //! `openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)`; where the kernel or a sandbox refuses that call, component by component with
 //! `O_NOFOLLOW`, which is as strict (the folders above are held open by handle) and takes a call more per folder.
 
+use crate::FileStat;
 use crate::path::SafePath;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, ReadWriteFlags};
@@ -77,6 +78,28 @@ pub(crate) fn open_below(folder: &OwnedFd, path: &SafePath, access: Access) -> i
 /// Opens the folder at `path` below `folder`, never through a symlink.
 pub(crate) fn open_folder_below(folder: &OwnedFd, path: &SafePath) -> io::Result<OwnedFd> {
     open_beneath(folder, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC)
+}
+
+/// Size, time and number of a regular file below a folder, and the bytes that it takes on the disk; `None` if there is nothing.
+/// `Errno::LOOP` names a symlink, `NODEV` what is no regular file.
+pub(crate) fn stat_below(folder: &OwnedFd, path: &SafePath) -> io::Result<Option<(FileStat, u64)>> {
+    #[cfg(target_os = "linux")]
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    #[cfg(not(target_os = "linux"))]
+    let flags = Access::Read.flags();
+    let file = match open_beneath(folder, path, flags) {
+        Ok(file) => File::from(file),
+        Err(error) if is(&error, Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let metadata = file.metadata()?;
+    if metadata.file_type().is_symlink() {
+        return Err(Errno::LOOP.into());
+    }
+    if !metadata.is_file() {
+        return Err(Errno::NODEV.into());
+    }
+    Ok(Some((FileStat::of(&metadata), metadata.blocks().saturating_mul(512))))
 }
 
 /// Creates the folders that `path`'s last component lies in, below `folder`.
@@ -246,15 +269,12 @@ pub(crate) fn next_data(file: &File, offset: u64) -> io::Result<Option<u64>> {
     Ok((offset < file.metadata()?.len()).then_some(offset))
 }
 
-/// Tells the system that this run will be read soon, or will not be again. Advice only.
-pub(crate) fn advise(file: &File, offset: u64, length: u64, soon: bool) {
+/// Tells the system that a file is read from front to back, so that it reads far ahead. Advice only.
+pub(crate) fn advise_sequential(file: &File) {
     #[cfg(target_os = "linux")]
-    {
-        let advice = if soon { rustix::fs::Advice::WillNeed } else { rustix::fs::Advice::DontNeed };
-        let _ = rustix::fs::fadvise(file, offset, std::num::NonZeroU64::new(length), advice);
-    }
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::Sequential);
     #[cfg(not(target_os = "linux"))]
-    let _ = (file, offset, length, soon);
+    let _ = file;
 }
 
 /// Puts a file's bytes on the disk.
