@@ -3,6 +3,7 @@
 //! A kernel feeds blocks to a fixed number of states, in lock step. Its cost is the same however many of its lanes hold a
 //! message, so with `n` messages it is worth `speed * n / lanes`; a [`Table`] keeps the best kernel for each `n`.
 
+use crate::lanes;
 use crate::path::Path;
 use crate::state::{BLOCK, Sha1Algorithm, Sha256Algorithm, sealed::Algorithm};
 use std::sync::OnceLock;
@@ -24,8 +25,8 @@ mod tests;
 /// Lanes of the widest kernel.
 pub(crate) const MAX_LANES: usize = 16;
 
-/// Feeds each state its blocks: as many states and runs as the kernel has lanes, all runs equally long.
-pub(crate) type Compress<A> = fn(&mut [<A as Algorithm>::Words], &[&[[u8; BLOCK]]]);
+/// Feeds the states in the first columns their blocks: a run for each lane of the kernel, all equally long.
+pub(crate) type Compress<A> = fn(&mut <A as Algorithm>::Rows, &[&[[u8; BLOCK]]]);
 
 /// One way to hash.
 pub(crate) struct Kernel<A: Algorithm> {
@@ -106,10 +107,10 @@ fn has_sha_instructions() -> bool {
 }
 
 /// One message through the crates.
-fn portable<A: Algorithm>(words: &mut [A::Words], blocks: &[&[[u8; BLOCK]]]) {
-    for (words, blocks) in words.iter_mut().zip(blocks) {
-        A::compress(words, blocks);
-    }
+fn portable<A: Algorithm>(rows: &mut A::Rows, runs: &[&[[u8; BLOCK]]]) {
+    let mut words = lanes::column::<A>(rows, 0);
+    A::compress(&mut words, runs[0]);
+    lanes::set_column::<A>(rows, 0, &words);
 }
 
 macro_rules! kernels {

@@ -5,7 +5,7 @@
 //!
 //! Invariant: `buffer[..buffered]` are the bytes since the last whole block, fewer than 64; `words` holds all before them.
 
-use crate::kernels::{Kernels, Table};
+use crate::kernels::{Kernels, MAX_LANES, Table};
 use crate::lanes::{self, Job, Source};
 use std::fmt;
 
@@ -19,14 +19,20 @@ pub trait Algorithm: Kernels {}
 impl<A: Kernels> Algorithm for A {}
 
 pub(crate) mod sealed {
+    use super::MAX_LANES;
+
     /// What tells the two algorithms apart.
     pub trait Algorithm: Copy + Default + 'static {
         /// The state between two blocks.
         type Words: Copy + AsRef<[u32]> + AsMut<[u32]> + 'static;
+        /// Many states: a row a word, a column a message.
+        type Rows: AsRef<[[u32; MAX_LANES]]> + AsMut<[[u32; MAX_LANES]]>;
         /// The hash.
         type Digest: Copy + AsMut<[u8]> + 'static;
         /// The state before the first block.
         const INITIAL: Self::Words;
+        /// States to be overwritten.
+        const NO_ROWS: Self::Rows;
         /// A hash to be overwritten.
         const NO_DIGEST: Self::Digest;
         /// Feeds whole blocks to one state.
@@ -44,7 +50,9 @@ pub struct Sha256Algorithm;
 
 impl sealed::Algorithm for Sha1Algorithm {
     type Words = [u32; 5];
+    type Rows = [[u32; MAX_LANES]; 5];
     type Digest = [u8; 20];
+    const NO_ROWS: Self::Rows = [[0; MAX_LANES]; 5];
     // FIPS 180-4, 5.3.1.
     const INITIAL: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
     const NO_DIGEST: [u8; 20] = [0; 20];
@@ -55,7 +63,9 @@ impl sealed::Algorithm for Sha1Algorithm {
 
 impl sealed::Algorithm for Sha256Algorithm {
     type Words = [u32; 8];
+    type Rows = [[u32; MAX_LANES]; 8];
     type Digest = [u8; 32];
+    const NO_ROWS: Self::Rows = [[0; MAX_LANES]; 8];
     // FIPS 180-4, 5.3.3.
     const INITIAL: [u32; 8] =
         [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
@@ -125,8 +135,9 @@ impl<A: Algorithm> Hasher<A> {
 
     /// The hash of all that was fed.
     pub fn finish(mut self) -> A::Digest {
-        let (ending, length) = ending(&self.buffer[..self.buffered()], self.length);
-        A::compress(&mut self.words, ending[..length].as_chunks().0);
+        let mut ending = [[0; BLOCK]; 2];
+        let blocks = write_ending(&self.buffer[..self.buffered()], self.length, &mut ending);
+        A::compress(&mut self.words, &ending[..blocks]);
         digest::<A>(&self.words)
     }
 
@@ -185,14 +196,17 @@ impl<A: Algorithm> Hasher<A> {
     }
 }
 
-/// What follows a message's last whole block: the bytes since, a 1 bit, zeros, and the length in bits. One block or two.
-fn ending(rest: &[u8], length: u64) -> ([u8; 2 * BLOCK], usize) {
-    let mut ending = [0; 2 * BLOCK];
-    ending[..rest.len()].copy_from_slice(rest);
-    ending[rest.len()] = 0x80;
-    let size = if rest.len() < BLOCK - 8 { BLOCK } else { 2 * BLOCK };
-    ending[size - 8..size].copy_from_slice(&length.wrapping_mul(8).to_be_bytes());
-    (ending, size)
+/// Writes what follows a message's last whole block: the bytes since, a 1 bit, zeros, and the length in bits. Gives how many
+/// blocks that is, 1 or 2.
+fn write_ending(rest: &[u8], length: u64, out: &mut [[u8; BLOCK]; 2]) -> usize {
+    let blocks = if rest.len() < BLOCK - 8 { 1 } else { 2 };
+    let bytes = out[..blocks].as_flattened_mut();
+    let size = bytes.len();
+    bytes[..rest.len()].copy_from_slice(rest);
+    bytes[rest.len()] = 0x80;
+    bytes[rest.len() + 1..size - 8].fill(0);
+    bytes[size - 8..].copy_from_slice(&length.wrapping_mul(8).to_be_bytes());
+    blocks
 }
 
 /// Whole messages, and where their hashes go.
@@ -202,21 +216,19 @@ struct Messages<'o, I, D> {
 }
 
 impl<'a, A: Algorithm, I: Iterator<Item = &'a [u8]>> Source<'a, A> for Messages<'_, I, A::Digest> {
-    fn next(&mut self) -> Option<(Job<'a>, A::Words)> {
+    fn next(&mut self, job: &mut Job<'a>) -> Option<A::Words> {
         let (index, message) = self.messages.next()?;
-        let (mut bulk, rest) = message.as_chunks::<BLOCK>();
-        let (ending, length) = ending(rest, message.len() as u64);
-        // The tail is filled from its end.
-        let mut tail = [0; 3 * BLOCK];
-        tail[3 * BLOCK - length..].copy_from_slice(&ending[..length]);
-        let mut tail_blocks = length / BLOCK;
+        let (bulk, rest) = message.as_chunks::<BLOCK>();
+        let [block, ending @ ..] = &mut job.own;
+        let blocks = write_ending(rest, message.len() as u64, ending);
+        (job.index, job.bulk, job.own_first) = (index, bulk, false);
+        (job.own_start, job.own_end) = (1, 1 + blocks);
         // A message of one block and its padding run as one: so are the pairs of a Merkle tree.
-        if let [block] = bulk {
-            tail_blocks += 1;
-            tail[(3 - tail_blocks) * BLOCK..][..BLOCK].copy_from_slice(block);
-            bulk = &[];
+        if let [only] = bulk {
+            *block = *only;
+            (job.bulk, job.own_start) = (&[], 0);
         }
-        Some((Job { index, head: None, bulk, tail, tail_blocks }, A::INITIAL))
+        Some(A::INITIAL)
     }
 
     fn done(&mut self, index: usize, words: A::Words) {
@@ -231,27 +243,27 @@ struct Updates<'u, 'h, 'a, A: Algorithm> {
 }
 
 impl<'a, A: Algorithm> Source<'a, A> for Updates<'_, '_, 'a, A> {
-    fn next(&mut self) -> Option<(Job<'a>, A::Words)> {
+    fn next(&mut self, job: &mut Job<'a>) -> Option<A::Words> {
         loop {
             let index = self.next;
             let (hasher, data) = self.updates.get_mut(index)?;
             self.next += 1;
-            let buffered = hasher.buffered();
+            let (buffered, mut data) = (hasher.buffered(), *data);
+            hasher.length += data.len() as u64;
             if buffered + data.len() < BLOCK {
                 hasher.buffer[buffered..buffered + data.len()].copy_from_slice(data);
-                hasher.length += data.len() as u64;
                 continue;
             }
-            let (mut head, mut rest) = (None, *data);
+            (job.own_start, job.own_end, job.own_first) = (0, 0, true);
             if buffered > 0 {
                 let (first, after) = data.split_at(BLOCK - buffered);
                 hasher.buffer[buffered..].copy_from_slice(first);
-                (head, rest) = (Some(hasher.buffer), after);
+                (job.own[0], job.own_end, data) = (hasher.buffer, 1, after);
             }
-            let (bulk, rest) = rest.as_chunks();
+            let (bulk, rest) = data.as_chunks();
             hasher.buffer[..rest.len()].copy_from_slice(rest);
-            hasher.length += data.len() as u64;
-            return Some((Job { index, head, bulk, tail: [0; 3 * BLOCK], tail_blocks: 0 }, hasher.words));
+            (job.index, job.bulk) = (index, bulk);
+            return Some(hasher.words);
         }
     }
 

@@ -3,7 +3,7 @@
 //! Blocks are loaded in halves, each an 8 x 8 transposition. There are 16 registers, so part of the message schedule lives
 //! in the first-level cache.
 
-use super::rounds::transposed;
+use super::MAX_LANES;
 use std::arch::x86_64::*;
 
 type V = __m256i;
@@ -57,10 +57,10 @@ unsafe fn load_block(pointers: &[*const [u8; 64]; LANES], block: usize) -> [V; 1
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load_words<const WORDS: usize>(words: &[[u32; WORDS]; LANES]) -> [V; WORDS] {
+fn load_words<const WORDS: usize>(rows: &[[u32; MAX_LANES]; WORDS]) -> [V; WORDS] {
     let mut vectors = [splat(0); WORDS];
-    for (vector, row) in vectors.iter_mut().zip(&transposed(words)) {
-        // SAFETY: a row is 32 bytes, and the load needs no alignment.
+    for (vector, row) in vectors.iter_mut().zip(rows) {
+        // SAFETY: a row is more than 32 bytes, and the load needs no alignment.
         #[expect(unsafe_code, reason = "a vector load")]
         let loaded = unsafe { _mm256_loadu_si256(row.as_ptr().cast()) };
         *vector = loaded;
@@ -70,16 +70,12 @@ fn load_words<const WORDS: usize>(words: &[[u32; WORDS]; LANES]) -> [V; WORDS] {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn store_words<const WORDS: usize>(vectors: &[V; WORDS], words: &mut [[u32; WORDS]; LANES]) {
-    for (place, vector) in vectors.iter().enumerate() {
-        let mut row = [0; LANES];
-        // SAFETY: a row is 32 bytes, and the store needs no alignment.
+fn store_words<const WORDS: usize>(vectors: &[V; WORDS], rows: &mut [[u32; MAX_LANES]; WORDS]) {
+    for (vector, row) in vectors.iter().zip(rows) {
+        // SAFETY: a row is more than 32 bytes, and the store needs no alignment.
         #[expect(unsafe_code, reason = "a vector store")]
         unsafe {
             _mm256_storeu_si256(row.as_mut_ptr().cast(), *vector);
-        }
-        for (words, word) in words.iter_mut().zip(row) {
-            words[place] = word;
         }
     }
 }

@@ -3,7 +3,7 @@
 //! One load takes a whole block of one message; sixteen of them are turned into sixteen vectors of one word each by a
 //! 16 x 16 transposition in registers. Rotations and three-input bitwise functions are one instruction each.
 
-use super::rounds::transposed;
+use super::MAX_LANES;
 use std::arch::x86_64::*;
 
 type V = __m512i;
@@ -62,9 +62,9 @@ unsafe fn load_block(pointers: &[*const [u8; 64]; LANES], block: usize) -> [V; 1
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn load_words<const WORDS: usize>(words: &[[u32; WORDS]; LANES]) -> [V; WORDS] {
+fn load_words<const WORDS: usize>(rows: &[[u32; MAX_LANES]; WORDS]) -> [V; WORDS] {
     let mut vectors = [splat(0); WORDS];
-    for (vector, row) in vectors.iter_mut().zip(&transposed(words)) {
+    for (vector, row) in vectors.iter_mut().zip(rows) {
         // SAFETY: a row is 64 bytes, and the load needs no alignment.
         #[expect(unsafe_code, reason = "a vector load")]
         let loaded = unsafe { _mm512_loadu_si512(row.as_ptr().cast()) };
@@ -75,16 +75,12 @@ fn load_words<const WORDS: usize>(words: &[[u32; WORDS]; LANES]) -> [V; WORDS] {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn store_words<const WORDS: usize>(vectors: &[V; WORDS], words: &mut [[u32; WORDS]; LANES]) {
-    for (place, vector) in vectors.iter().enumerate() {
-        let mut row = [0; LANES];
+fn store_words<const WORDS: usize>(vectors: &[V; WORDS], rows: &mut [[u32; MAX_LANES]; WORDS]) {
+    for (vector, row) in vectors.iter().zip(rows) {
         // SAFETY: a row is 64 bytes, and the store needs no alignment.
         #[expect(unsafe_code, reason = "a vector store")]
         unsafe {
             _mm512_storeu_si512(row.as_mut_ptr().cast(), *vector);
-        }
-        for (words, word) in words.iter_mut().zip(row) {
-            words[place] = word;
         }
     }
 }

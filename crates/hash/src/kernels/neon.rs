@@ -1,6 +1,6 @@
 //! 4 messages in NEON lanes, for processors without SHA instructions (the crates use those, and are faster with them).
 
-use super::rounds::transposed;
+use super::MAX_LANES;
 use std::arch::aarch64::*;
 
 type V = uint32x4_t;
@@ -41,10 +41,10 @@ unsafe fn load_block(pointers: &[*const [u8; 64]; LANES], block: usize) -> [V; 1
 
 #[inline]
 #[target_feature(enable = "neon")]
-fn load_words<const WORDS: usize>(words: &[[u32; WORDS]; LANES]) -> [V; WORDS] {
+fn load_words<const WORDS: usize>(rows: &[[u32; MAX_LANES]; WORDS]) -> [V; WORDS] {
     let mut vectors = [splat(0); WORDS];
-    for (vector, row) in vectors.iter_mut().zip(&transposed(words)) {
-        // SAFETY: a row is 16 bytes, and the load needs no more alignment than it has.
+    for (vector, row) in vectors.iter_mut().zip(rows) {
+        // SAFETY: a row is more than 16 bytes, and the load needs no alignment.
         #[expect(unsafe_code, reason = "a vector load")]
         let loaded = unsafe { vld1q_u32(row.as_ptr()) };
         *vector = loaded;
@@ -54,16 +54,12 @@ fn load_words<const WORDS: usize>(words: &[[u32; WORDS]; LANES]) -> [V; WORDS] {
 
 #[inline]
 #[target_feature(enable = "neon")]
-fn store_words<const WORDS: usize>(vectors: &[V; WORDS], words: &mut [[u32; WORDS]; LANES]) {
-    for (place, vector) in vectors.iter().enumerate() {
-        let mut row = [0; LANES];
-        // SAFETY: a row is 16 bytes, and the store needs no more alignment than it has.
+fn store_words<const WORDS: usize>(vectors: &[V; WORDS], rows: &mut [[u32; MAX_LANES]; WORDS]) {
+    for (vector, row) in vectors.iter().zip(rows) {
+        // SAFETY: a row is more than 16 bytes, and the store needs no alignment.
         #[expect(unsafe_code, reason = "a vector store")]
         unsafe {
             vst1q_u32(row.as_mut_ptr(), *vector);
-        }
-        for (words, word) in words.iter_mut().zip(row) {
-            words[place] = word;
         }
     }
 }

@@ -4,7 +4,7 @@
 //! belongs to message `l` and nothing ever crosses lanes but the loading of blocks. The macro is expanded in one module a
 //! vector type, which brings the operations:
 //!
-//! - `V`, `LANES`; `load_words`, `store_words`: states of all lanes to vectors and back
+//! - `V`, `LANES`; `load_words`, `store_words`: the first columns of the states to vectors and back
 //! - `unsafe load_block(pointers, i) -> [V; 16]`: word `w` of each lane's block `i`, in native order
 //! - `splat`, `add`, `xor`, `xor3`, `choose`, `majority`, `rotl::<L, R>` (left by `L` = right by `R`; `L + R = 32`), `shr::<N>`
 //!
@@ -32,14 +32,14 @@ macro_rules! lane_kernels {
         /// SHA-1 of all lanes.
         ///
         /// # Panics
-        /// If there are not as many states and runs as lanes, if runs differ in length, or if the machine cannot run it.
-        pub(crate) fn sha1(words: &mut [[u32; 5]], runs: &[&[[u8; 64]]]) {
-            let (words, pointers, blocks) = $crate::kernels::rounds::checked::<5, LANES>(words, runs);
+        /// If there are not as many runs as lanes, if runs differ in length, or if the machine cannot run it.
+        pub(crate) fn sha1(rows: &mut [[u32; MAX_LANES]; 5], runs: &[&[[u8; 64]]]) {
+            let (pointers, blocks) = $crate::kernels::rounds::checked::<LANES>(runs);
             assert!(is_available(), "this machine lacks the instructions");
             // SAFETY: the instructions are there, and each pointer leads to `blocks` blocks.
             #[expect(unsafe_code, reason = "a kernel for instructions that not every machine has")]
             unsafe {
-                sha1_lanes(words, &pointers, blocks);
+                sha1_lanes(rows, &pointers, blocks);
             }
         }
 
@@ -47,13 +47,13 @@ macro_rules! lane_kernels {
         ///
         /// # Panics
         /// As [`sha1`].
-        pub(crate) fn sha256(words: &mut [[u32; 8]], runs: &[&[[u8; 64]]]) {
-            let (words, pointers, blocks) = $crate::kernels::rounds::checked::<8, LANES>(words, runs);
+        pub(crate) fn sha256(rows: &mut [[u32; MAX_LANES]; 8], runs: &[&[[u8; 64]]]) {
+            let (pointers, blocks) = $crate::kernels::rounds::checked::<LANES>(runs);
             assert!(is_available(), "this machine lacks the instructions");
             // SAFETY: the instructions are there, and each pointer leads to `blocks` blocks.
             #[expect(unsafe_code, reason = "a kernel for instructions that not every machine has")]
             unsafe {
-                sha256_lanes(words, &pointers, blocks);
+                sha256_lanes(rows, &pointers, blocks);
             }
         }
 
@@ -61,9 +61,9 @@ macro_rules! lane_kernels {
         /// Each pointer must lead to `blocks` blocks that can be read, and the machine must have the instructions.
         #[target_feature(enable = $features)]
         #[expect(unsafe_code, reason = "blocks are read through unchecked pointers")]
-        unsafe fn sha1_lanes(words: &mut [[u32; 5]; LANES], pointers: &[*const [u8; 64]; LANES], blocks: usize) {
+        unsafe fn sha1_lanes(rows: &mut [[u32; MAX_LANES]; 5], pointers: &[*const [u8; 64]; LANES], blocks: usize) {
             use $crate::kernels::rounds::K1;
-            let mut state = load_words(words);
+            let mut state = load_words(rows);
             let [k0, k1, k2, k3] = [splat(K1[0]), splat(K1[1]), splat(K1[2]), splat(K1[3])];
             for block in 0..blocks {
                 // SAFETY: `block` is less than `blocks`, which is how far each pointer may be read.
@@ -103,16 +103,16 @@ macro_rules! lane_kernels {
 
                 state = [add(state[0], a), add(state[1], b), add(state[2], c), add(state[3], d), add(state[4], e)];
             }
-            store_words(&state, words);
+            store_words(&state, rows);
         }
 
         /// # Safety
         /// Each pointer must lead to `blocks` blocks that can be read, and the machine must have the instructions.
         #[target_feature(enable = $features)]
         #[expect(unsafe_code, reason = "blocks are read through unchecked pointers")]
-        unsafe fn sha256_lanes(words: &mut [[u32; 8]; LANES], pointers: &[*const [u8; 64]; LANES], blocks: usize) {
+        unsafe fn sha256_lanes(rows: &mut [[u32; MAX_LANES]; 8], pointers: &[*const [u8; 64]; LANES], blocks: usize) {
             use $crate::kernels::rounds::K256;
-            let mut state = load_words(words);
+            let mut state = load_words(rows);
             for block in 0..blocks {
                 // SAFETY: `block` is less than `blocks`, which is how far each pointer may be read.
                 let mut w = unsafe { $load_block(pointers, block) };
@@ -159,33 +159,15 @@ macro_rules! lane_kernels {
                     *sum = add(*sum, word);
                 }
             }
-            store_words(&state, words);
+            store_words(&state, rows);
         }
     };
 }
 
-/// Checks what a kernel is given: `LANES` states and runs, all runs equally long. Gives the states, where the runs begin, and
-/// how many blocks each has.
-pub(super) fn checked<'a, const WORDS: usize, const LANES: usize>(
-    words: &'a mut [[u32; WORDS]],
-    runs: &[&[[u8; 64]]],
-) -> (&'a mut [[u32; WORDS]; LANES], [*const [u8; 64]; LANES], usize) {
-    let words = words.try_into().expect("one state a lane");
+/// Checks what a kernel is given: a run a lane, all equally long. Gives where the runs begin, and how many blocks each has.
+pub(super) fn checked<const LANES: usize>(runs: &[&[[u8; 64]]]) -> ([*const [u8; 64]; LANES], usize) {
     let runs: &[&[[u8; 64]]; LANES] = runs.try_into().expect("one run a lane");
     let blocks = runs[0].len();
     assert!(runs.iter().all(|run| run.len() == blocks), "runs of one length");
-    (words, runs.map(<[_]>::as_ptr), blocks)
-}
-
-/// Word `w` of every lane in row `w`.
-pub(super) fn transposed<const WORDS: usize, const LANES: usize>(
-    words: &[[u32; WORDS]; LANES],
-) -> [[u32; LANES]; WORDS] {
-    let mut rows = [[0; LANES]; WORDS];
-    for (lane, words) in words.iter().enumerate() {
-        for (row, word) in rows.iter_mut().zip(words) {
-            row[lane] = *word;
-        }
-    }
-    rows
+    (runs.map(<[_]>::as_ptr), blocks)
 }

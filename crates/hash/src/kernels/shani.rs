@@ -3,6 +3,7 @@
 //! A SHA instruction's result takes several cycles, and one message's next instruction waits for it. The unit takes a new
 //! instruction before that, so a second message fills the gap.
 
+use super::MAX_LANES;
 use super::rounds::{K256, checked};
 use std::arch::x86_64::*;
 
@@ -17,14 +18,14 @@ pub(crate) fn is_available() -> bool {
 /// SHA-1 of all lanes.
 ///
 /// # Panics
-/// If there are not as many states and runs as lanes, if runs differ in length, or if the machine cannot run it.
-pub(crate) fn sha1(words: &mut [[u32; 5]], runs: &[&[[u8; 64]]]) {
-    let (words, pointers, blocks) = checked::<5, LANES>(words, runs);
+/// If there are not as many runs as lanes, if runs differ in length, or if the machine cannot run it.
+pub(crate) fn sha1(rows: &mut [[u32; MAX_LANES]; 5], runs: &[&[[u8; 64]]]) {
+    let (pointers, blocks) = checked::<LANES>(runs);
     assert!(is_available(), "this machine lacks the instructions");
     // SAFETY: the instructions are there, and each pointer leads to `blocks` blocks.
     #[expect(unsafe_code, reason = "a kernel for instructions that not every machine has")]
     unsafe {
-        sha1_lanes(words, &pointers, blocks);
+        sha1_lanes(rows, &pointers, blocks);
     }
 }
 
@@ -32,13 +33,13 @@ pub(crate) fn sha1(words: &mut [[u32; 5]], runs: &[&[[u8; 64]]]) {
 ///
 /// # Panics
 /// As [`sha1`].
-pub(crate) fn sha256(words: &mut [[u32; 8]], runs: &[&[[u8; 64]]]) {
-    let (words, pointers, blocks) = checked::<8, LANES>(words, runs);
+pub(crate) fn sha256(rows: &mut [[u32; MAX_LANES]; 8], runs: &[&[[u8; 64]]]) {
+    let (pointers, blocks) = checked::<LANES>(runs);
     assert!(is_available(), "this machine lacks the instructions");
     // SAFETY: the instructions are there, and each pointer leads to `blocks` blocks.
     #[expect(unsafe_code, reason = "a kernel for instructions that not every machine has")]
     unsafe {
-        sha256_lanes(words, &pointers, blocks);
+        sha256_lanes(rows, &pointers, blocks);
     }
 }
 
@@ -77,15 +78,16 @@ fn to_words(vector: __m128i) -> [u32; 4] {
 /// Each pointer must lead to `blocks` blocks that can be read, and the machine must have the instructions.
 #[target_feature(enable = "sha,ssse3,sse4.1")]
 #[expect(unsafe_code, reason = "blocks are read through unchecked pointers")]
-unsafe fn sha1_lanes(words: &mut [[u32; 5]; LANES], pointers: &[*const [u8; 64]; LANES], blocks: usize) {
+unsafe fn sha1_lanes(rows: &mut [[u32; MAX_LANES]; 5], pointers: &[*const [u8; 64]; LANES], blocks: usize) {
     // The instructions want the first word in the highest place.
     let order = _mm_set_epi64x(0x0001_0203_0405_0607, 0x0809_0a0b_0c0d_0e0f);
     let zero = _mm_setzero_si128();
     let mut abcd = [zero; LANES];
     let mut e = [zero; LANES];
     for lane in 0..LANES {
-        abcd[lane] = _mm_shuffle_epi32::<0x1b>(from_words(&words[lane][..4]));
-        e[lane] = _mm_set_epi32(words[lane][4].cast_signed(), 0, 0, 0);
+        let [a, b, c, d, last] = rows.map(|row| row[lane]);
+        abcd[lane] = from_words(&[d, c, b, a]);
+        e[lane] = from_words(&[0, 0, 0, last]);
     }
     for block in 0..blocks {
         let (abcd_before, e_before) = (abcd, e);
@@ -136,8 +138,11 @@ unsafe fn sha1_lanes(words: &mut [[u32; 5]; LANES], pointers: &[*const [u8; 64];
         }
     }
     for lane in 0..LANES {
-        words[lane][..4].copy_from_slice(&to_words(_mm_shuffle_epi32::<0x1b>(abcd[lane])));
-        words[lane][4] = _mm_extract_epi32::<3>(e[lane]).cast_unsigned();
+        let [d, c, b, a] = to_words(abcd[lane]);
+        let [.., last] = to_words(e[lane]);
+        for (row, word) in rows.iter_mut().zip([a, b, c, d, last]) {
+            row[lane] = word;
+        }
     }
 }
 
@@ -145,7 +150,7 @@ unsafe fn sha1_lanes(words: &mut [[u32; 5]; LANES], pointers: &[*const [u8; 64];
 /// Each pointer must lead to `blocks` blocks that can be read, and the machine must have the instructions.
 #[target_feature(enable = "sha,ssse3,sse4.1")]
 #[expect(unsafe_code, reason = "blocks are read through unchecked pointers")]
-unsafe fn sha256_lanes(words: &mut [[u32; 8]; LANES], pointers: &[*const [u8; 64]; LANES], blocks: usize) {
+unsafe fn sha256_lanes(rows: &mut [[u32; MAX_LANES]; 8], pointers: &[*const [u8; 64]; LANES], blocks: usize) {
     // Reverses the bytes of each word.
     let order = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
     let zero = _mm_setzero_si128();
@@ -154,7 +159,7 @@ unsafe fn sha256_lanes(words: &mut [[u32; 8]; LANES], pointers: &[*const [u8; 64
     let mut abef = [zero; LANES];
     let mut cdgh = [zero; LANES];
     for lane in 0..LANES {
-        let [a, b, c, d, e, f, g, h] = words[lane];
+        let [a, b, c, d, e, f, g, h] = rows.map(|row| row[lane]);
         abef[lane] = from_words(&[f, e, b, a]);
         cdgh[lane] = from_words(&[h, g, d, c]);
     }
@@ -206,6 +211,8 @@ unsafe fn sha256_lanes(words: &mut [[u32; 8]; LANES], pointers: &[*const [u8; 64
     for lane in 0..LANES {
         let [f, e, b, a] = to_words(abef[lane]);
         let [h, g, d, c] = to_words(cdgh[lane]);
-        words[lane] = [a, b, c, d, e, f, g, h];
+        for (row, word) in rows.iter_mut().zip([a, b, c, d, e, f, g, h]) {
+            row[lane] = word;
+        }
     }
 }

@@ -170,13 +170,12 @@ fn kernels_refuse_runs_that_they_cannot_feed() {
     {
         let blocks = [[0; BLOCK]; 2];
         let compress = kernel.compress;
-        let mut words = vec![Sha1Algorithm::INITIAL; kernel.lanes];
+        let mut rows = Sha1Algorithm::NO_ROWS;
         let mut runs = vec![&blocks[..]; kernel.lanes];
         runs[1] = &blocks[..1];
-        assert!(std::panic::catch_unwind(move || compress(&mut words, &runs)).is_err(), "runs of two lengths");
-        let mut words = vec![Sha1Algorithm::INITIAL; kernel.lanes - 1];
-        let runs = vec![&blocks[..]; kernel.lanes];
-        assert!(std::panic::catch_unwind(move || compress(&mut words, &runs)).is_err(), "too few states");
+        assert!(std::panic::catch_unwind(move || compress(&mut rows, &runs)).is_err(), "runs of two lengths");
+        let runs = vec![&blocks[..]; kernel.lanes - 1];
+        assert!(std::panic::catch_unwind(move || compress(&mut rows, &runs)).is_err(), "too few runs");
     }
 }
 
