@@ -4,6 +4,24 @@
 //! to announce. [`Host`] decides for the process: rates, upload slots, dial order, connections. Neither touches a socket,
 //! a file or a clock; see `shoal_machine`.
 
+mod address;
+mod announce;
+mod blame;
+mod choke;
+mod config;
 mod event;
+mod fast;
+mod host;
+mod layers;
+mod metadata;
+mod peer;
+mod rate;
+mod swarm;
+#[cfg(test)]
+mod tests;
 
+pub use announce::*;
+pub use config::SwarmConfig;
 pub use event::*;
+pub use host::*;
+pub use swarm::{Swarm, SwarmProgress};

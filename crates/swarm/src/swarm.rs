@@ -1,0 +1,291 @@
+//! One torrent's swarm: the machine that owns every decision about it.
+//!
+//! Each concern has a file of its own below `swarm/`; this one holds the state, takes events apart and runs what is due.
+//! Invariants (checked by [`Swarm::check_invariants`] after every event in tests and in the simulator):
+//! - a piece is announced, reported and served only after `Stored { Written }`: its hashes fit and its bytes are written;
+//! - every block in `assembly` is marked received in the picker, and every granted block marked requested, once a peer;
+//! - no effect names a peer that is not connected, and none but trackers' after `Stop`;
+//! - queues are bounded: requests and uploads a peer (`peer.rs`), addresses (`address.rs`), bytes in assembly.
+
+mod connections;
+mod hashes;
+mod messages;
+mod progress;
+mod requests;
+mod storing;
+mod transfer;
+mod uploads;
+
+pub use progress::SwarmProgress;
+
+use crate::address::AddressBook;
+use crate::announce::AnnounceSchedule;
+use crate::blame::Sender;
+use crate::choke::Choker;
+use crate::config::SwarmConfig;
+use crate::event::{Credit, Demand, Effect, Event, Notice, PeerKey, Source};
+use crate::metadata::MetadataFetch;
+use crate::peer::Peer;
+use crate::rate::Rate;
+use shoal_machine::{Effects, Machine, Rng, Time};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use transfer::Transfer;
+
+/// Chosen: how often time-outs, idle peers and waiting dials are looked at while there are peers.
+const TICK: Duration = Duration::from_secs(1);
+/// Dials handed to the host at once, at most; it bounds those under way for the whole process. Chosen.
+const MAX_DIALS: usize = 30;
+/// Upload slots until the host says otherwise (BEP 3: four, one of them optimistic).
+const FIRST_SLOTS: u32 = 4;
+
+/// How far a swarm is.
+#[derive(Debug)]
+enum Phase<P> {
+    /// The info dictionary is being fetched (BEP 9).
+    Metadata(MetadataFetch),
+    /// The driver opens and checks the files.
+    Preparing,
+    /// Pieces are fetched and served.
+    Transfer(Box<Transfer<P>>),
+}
+
+/// One torrent's swarm. `P` is the payload of a block; see [`Event`].
+#[derive(Debug)]
+pub struct Swarm<P> {
+    config: SwarmConfig,
+    now: Time,
+    phase: Phase<P>,
+    peers: BTreeMap<PeerKey, Peer>,
+    addresses: AddressBook,
+    schedule: AnnounceSchedule,
+    choker: Choker,
+    credit: Credit,
+    slots: u32,
+    /// What the host was told last.
+    demand: Demand,
+    /// Ids and addresses of those who lied.
+    banned: BTreeSet<Sender>,
+    download: Rate,
+    upload: Rate,
+    /// Payload that came and was thrown away: corrupt, twice, or never asked for.
+    wasted: u64,
+    /// Peers whose requests and uploads are to be looked at when the event is handled.
+    touched: BTreeSet<PeerKey>,
+    /// All of them are.
+    touch_all: bool,
+    /// Somebody's upload may go out now.
+    uploads_due: bool,
+    /// The host is to be told anew what we would use.
+    demand_due: bool,
+    /// The peer after which sharing out upload credit goes on.
+    upload_turn: Option<PeerKey>,
+    next_tick: Time,
+    next_choke: Time,
+    stopping: bool,
+    stopped: bool,
+    rng: Rng,
+}
+
+impl<P> Swarm<P> {
+    /// A swarm that knows no peer and no metadata yet. Feed [`Event::Ready`] first where the info dictionary is known.
+    pub fn new(config: SwarmConfig, has_info: bool, rng: Rng) -> Swarm<P> {
+        let phase =
+            if has_info { Phase::Preparing } else { Phase::Metadata(MetadataFetch::new(config.hashes.clone())) };
+        Swarm {
+            now: Time::ZERO,
+            phase,
+            peers: BTreeMap::new(),
+            addresses: AddressBook::new(rng.fork("addresses")),
+            schedule: AnnounceSchedule::new(config.trackers.clone(), rng.fork("announce")),
+            choker: Choker::new(rng.fork("choker")),
+            credit: Credit::default(),
+            slots: FIRST_SLOTS,
+            demand: Demand::default(),
+            banned: BTreeSet::new(),
+            download: Rate::new(Time::ZERO),
+            upload: Rate::new(Time::ZERO),
+            wasted: 0,
+            touched: BTreeSet::new(),
+            touch_all: false,
+            uploads_due: false,
+            demand_due: true,
+            upload_turn: None,
+            next_tick: Time::ZERO,
+            next_choke: Time::ZERO,
+            stopping: false,
+            stopped: false,
+            rng: rng.fork("swarm"),
+            config,
+        }
+    }
+
+    /// Whether this torrent may use its trackers only (BEP 27). Not known before the metadata is.
+    fn is_private(&self) -> bool {
+        matches!(&self.phase, Phase::Transfer(transfer) if transfer.info.private())
+    }
+
+    /// Whether everything that was chosen is there.
+    fn is_complete(&self) -> bool {
+        matches!(&self.phase, Phase::Transfer(transfer) if transfer.complete)
+    }
+
+    fn found(&mut self, source: Source, addrs: &[std::net::SocketAddr]) {
+        let public = matches!(source, Source::Lan | Source::Dht | Source::Pex);
+        if !(public && self.is_private()) {
+            self.addresses.add(self.now, source, addrs);
+        }
+    }
+
+    fn stop(&mut self, out: &mut Effects<Effect<P>>) {
+        if self.stopping {
+            return;
+        }
+        self.stopping = true;
+        for key in self.peers.keys().copied().collect::<Vec<_>>() {
+            self.close(key, crate::event::DisconnectReason::Stopping, out);
+        }
+        self.schedule.stop(self.now);
+    }
+
+    /// Runs what the event and the time made due.
+    fn advance(&mut self, out: &mut Effects<Effect<P>>) {
+        let totals = self.totals();
+        self.schedule.poll(self.now, &totals, &mut |tracker, request| out.push(Effect::Announce { tracker, request }));
+        if self.stopping {
+            if !self.stopped && self.peers.is_empty() && self.schedule.is_done() {
+                self.stopped = true;
+                out.push(Effect::Notice(Notice::Stopped));
+            }
+            return;
+        }
+        if let Phase::Metadata(fetch) = &mut self.phase {
+            let mut asks = Vec::new();
+            fetch.poll(self.now, |peer, message| asks.push((peer, message)));
+            for (peer, message) in asks {
+                self.send_metadata(peer, message, out);
+            }
+        }
+        if self.next_tick <= self.now {
+            self.next_tick = self.now + TICK;
+            self.tick(out);
+        }
+        if self.next_choke <= self.now {
+            self.next_choke = self.now + crate::choke::ROUND;
+            self.choke_round(out);
+        }
+        self.retry_storing(out);
+        self.work(out);
+        self.dial(out);
+        if std::mem::take(&mut self.demand_due) {
+            self.tell_demand(out);
+        }
+    }
+
+    /// Fills the pipelines and serves the queues of those peers that something happened to.
+    fn work(&mut self, out: &mut Effects<Effect<P>>) {
+        if std::mem::take(&mut self.touch_all) {
+            self.touched = self.peers.keys().copied().collect();
+        }
+        while let Some(key) = self.touched.pop_first() {
+            self.update_interest(key, out);
+            self.fill_pipeline(key, out);
+            self.ask_hashes(key, out);
+        }
+        if std::mem::take(&mut self.uploads_due) {
+            self.pump_uploads(out);
+        }
+    }
+
+    fn touch(&mut self, key: PeerKey) {
+        self.touched.insert(key);
+    }
+
+    /// Panics if what the module's head states does not hold.
+    pub fn check_invariants(&self) {
+        self.addresses.check_invariants();
+        assert!(self.peers.len() <= self.config.max_peers);
+        let layout = match &self.phase {
+            Phase::Transfer(transfer) => Some(transfer.info.layout()),
+            _ => None,
+        };
+        for peer in self.peers.values() {
+            peer.check_invariants(layout);
+        }
+        if let Phase::Transfer(transfer) = &self.phase {
+            transfer.check_invariants(&self.peers);
+        }
+    }
+}
+
+impl<P> Machine for Swarm<P> {
+    type Event = Event<P>;
+    type Effect = Effect<P>;
+
+    fn handle(&mut self, now: Time, event: Event<P>, out: &mut Effects<Effect<P>>) {
+        assert!(now >= self.now, "time went back from {:?} to {now:?}", self.now);
+        self.now = now;
+        match event {
+            Event::Wake => {}
+            Event::Found { source, addrs } => self.found(source, &addrs),
+            Event::DialFailed { addr } => self.addresses.failed(now, addr),
+            Event::Connected { peer, addr, direction, handshake } => {
+                self.connected(peer, addr, direction, handshake, out);
+            }
+            Event::Disconnected { peer } => self.disconnected(peer),
+            Event::Message { peer, message } => self.message(peer, message, out),
+            Event::Block { peer, block, payload } => self.block(peer, block, payload, out),
+            Event::Unrequested { peer, block } => self.unrequested(peer, block, out),
+            Event::Uploaded { peer, block } => self.uploaded(peer, block),
+            Event::UploadFailed { peer, block, lost } => self.upload_failed(peer, block, lost, out),
+            Event::Stored { piece, outcome } => self.stored(piece, outcome, out),
+            Event::Ready { info, layers, have, selection } => self.ready(info, layers, have, selection, out),
+            Event::Select(selection) => self.select(selection, out),
+            Event::Announced { tracker, result } => {
+                self.schedule.answered(now, tracker, &result);
+                if let Ok(reply) = &result {
+                    self.found(Source::Tracker, &reply.peers);
+                }
+            }
+            Event::Credit(credit) => {
+                self.credit.up = self.credit.up.saturating_add(credit.up);
+                self.credit.down = self.credit.down.saturating_add(credit.down);
+                self.touch_all |= credit.down > 0;
+                self.uploads_due |= credit.up > 0;
+                self.demand_due = true;
+            }
+            Event::UploadSlots(slots) => {
+                self.slots = slots;
+                self.use_free_slots(out);
+            }
+            Event::Stop => self.stop(out),
+        }
+        self.advance(out);
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        let mut next = self.schedule.deadline();
+        let mut consider = |time: Option<Time>| {
+            if let Some(time) = time {
+                next = Some(next.map_or(time, |next| next.min(time)));
+            }
+        };
+        if self.stopped {
+            return None;
+        }
+        if !self.stopping {
+            if !self.peers.is_empty() {
+                consider(Some(self.next_tick.min(self.next_choke)));
+            }
+            if self.peers.len() < self.config.max_peers && self.addresses.dialing() < MAX_DIALS {
+                consider(self.addresses.next_time(!self.is_complete()));
+            }
+            match &self.phase {
+                Phase::Metadata(fetch) => consider(fetch.deadline()),
+                Phase::Transfer(transfer) => consider(transfer.retry_at()),
+                Phase::Preparing => {}
+            }
+        }
+        next
+    }
+}

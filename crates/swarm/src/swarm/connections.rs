@@ -1,0 +1,248 @@
+//! Peers that come, go, are dialed, and are shown the door.
+
+use super::{MAX_DIALS, Phase, Swarm};
+use crate::blame::Sender;
+use crate::event::{Direction, DisconnectReason, Effect, Notice, PeerKey};
+use crate::peer::{MAX_QUEUED_UPLOADS, Peer};
+use shoal_machine::Effects;
+use shoal_wire::{Extended, ExtendedHandshake, Handshake, Message, extension_ids};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// A keep-alive is sent after so long a silence of ours (BEP 3: two minutes is usual).
+const KEEP_ALIVE: Duration = Duration::from_secs(100);
+/// A peer that said nothing for so long is gone (BEP 3's two minutes, and a half more for a slow path).
+const SILENCE: Duration = Duration::from_secs(180);
+/// Distrusted ids and addresses kept, at most. Chosen.
+const MAX_BANNED: usize = 4_096;
+/// Bytes that nobody asked for, from one peer, beyond which it is one that floods. Chosen: what a slow cancel leaves
+/// behind is at most a pipeline.
+const MAX_UNREQUESTED_BYTES: u64 = 64 << 20;
+
+impl<P> Swarm<P> {
+    pub(super) fn connected(
+        &mut self,
+        key: PeerKey,
+        addr: SocketAddr,
+        direction: Direction,
+        handshake: Handshake,
+        out: &mut Effects<Effect<P>>,
+    ) {
+        assert!(!self.peers.contains_key(&key), "{key:?} is in use");
+        let refusal = self.refusal(addr, direction, &handshake);
+        if direction == Direction::Outgoing {
+            match refusal {
+                Some(DisconnectReason::SelfConnection | DisconnectReason::Banned) => self.addresses.never(addr),
+                Some(_) => self.addresses.disconnected(self.now, addr, false),
+                None => self.addresses.connected(addr),
+            }
+        }
+        if let Some(reason) = refusal {
+            out.push(Effect::Disconnect { peer: key, reason });
+            return;
+        }
+        if let Some(older) = self.same_peer(&handshake) {
+            self.close(older, DisconnectReason::Duplicate, out);
+        }
+        let peer = Peer::new(key, self.now, addr, direction, handshake);
+        if self.peers.is_empty() {
+            self.next_tick = self.now + super::TICK;
+            self.next_choke = self.now + crate::choke::ROUND;
+        }
+        self.peers.insert(key, peer);
+        self.greet(key, out);
+        self.touch(key);
+    }
+
+    /// Why this connection is not wanted, if it is not. A second connection to one peer is kept instead of the first if
+    /// its opener has the greater id, so that two peers that dial each other at once close the same one.
+    fn refusal(&self, addr: SocketAddr, direction: Direction, handshake: &Handshake) -> Option<DisconnectReason> {
+        if self.stopping {
+            return Some(DisconnectReason::Stopping);
+        }
+        if handshake.peer_id == self.config.peer_id {
+            return Some(DisconnectReason::SelfConnection);
+        }
+        let sender = Sender { addr, peer_id: handshake.peer_id };
+        if self.banned.iter().any(|banned| banned.addr == sender.addr || banned.peer_id == sender.peer_id) {
+            return Some(DisconnectReason::Banned);
+        }
+        if let Some(older) = self.same_peer(handshake) {
+            let ours_is_greater = self.config.peer_id > handshake.peer_id;
+            let replaces =
+                self.peers[&older].direction != direction && (direction == Direction::Outgoing) == ours_is_greater;
+            return (!replaces).then_some(DisconnectReason::Duplicate);
+        }
+        (self.peers.len() >= self.config.max_peers).then_some(DisconnectReason::Full)
+    }
+
+    fn same_peer(&self, handshake: &Handshake) -> Option<PeerKey> {
+        self.peers.values().find(|peer| peer.handshake.peer_id == handshake.peer_id).map(|peer| peer.key)
+    }
+
+    /// What is said right after the handshakes: the extension handshake (BEP 10), what we have (BEP 3, 6), and the
+    /// pieces that a beginner may ask for while choked (BEP 6).
+    fn greet(&mut self, key: PeerKey, out: &mut Effects<Effect<P>>) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        peer.last_sent = self.now;
+        let fast = peer.fast();
+        if peer.handshake.supports_extensions() {
+            let metadata_size = match &self.phase {
+                Phase::Transfer(transfer) => Some(transfer.info.bytes().len() as u64),
+                _ => None,
+            };
+            let upload_only = matches!(&self.phase, Phase::Transfer(transfer) if transfer.complete);
+            let ours = ExtendedHandshake {
+                ut_metadata: Some(extension_ids::UT_METADATA),
+                lt_donthave: Some(extension_ids::LT_DONTHAVE),
+                upload_only_id: Some(extension_ids::UPLOAD_ONLY),
+                client: Some(self.config.client.clone()),
+                port: self.config.listen_port,
+                reqq: Some(MAX_QUEUED_UPLOADS as u32),
+                metadata_size,
+                your_ip: Some(peer.addr.ip().to_canonical()),
+                upload_only,
+                ..ExtendedHandshake::default()
+            };
+            let message = Message::Extended { id: 0, message: Extended::Handshake(ours) };
+            out.push(Effect::Send { peer: key, message });
+        }
+        match &self.phase {
+            Phase::Transfer(transfer) => {
+                let have = transfer.picker.have();
+                let message = if fast && have.is_full() {
+                    Some(Message::HaveAll)
+                } else if fast && have.is_empty() {
+                    Some(Message::HaveNone)
+                } else {
+                    (!have.is_empty()).then(|| Message::Bitfield(have.to_bytes()))
+                };
+                if let Some(message) = message {
+                    out.push(Effect::Send { peer: key, message });
+                }
+                peer.pieces = crate::peer::PeerPieces::Known(shoal_pieces::Bitfield::new(have.len()));
+                if fast && !have.is_empty() {
+                    let pieces = have.len();
+                    for piece in crate::fast::allowed_fast(peer.addr, self.config.hashes.wire(), pieces) {
+                        peer.granted_fast.insert(piece);
+                        out.push(Effect::Send { peer: key, message: Message::AllowedFast(piece.0) });
+                    }
+                }
+            }
+            _ if fast => out.push(Effect::Send { peer: key, message: Message::HaveNone }),
+            _ => {}
+        }
+    }
+
+    /// Closes a connection: everything that it held is free for others at once.
+    pub(super) fn close(&mut self, key: PeerKey, reason: DisconnectReason, out: &mut Effects<Effect<P>>) {
+        if self.forget(key) {
+            out.push(Effect::Disconnect { peer: key, reason });
+        }
+    }
+
+    pub(super) fn disconnected(&mut self, key: PeerKey) {
+        self.forget(key);
+    }
+
+    fn forget(&mut self, key: PeerKey) -> bool {
+        let Some(peer) = self.peers.remove(&key) else { return false };
+        self.touched.remove(&key);
+        match &mut self.phase {
+            Phase::Metadata(fetch) => fetch.peer_left(key),
+            Phase::Preparing => {}
+            Phase::Transfer(transfer) => {
+                for asked in &peer.requests {
+                    transfer.picker.abandoned(asked.block, crate::swarm::transfer::slot(key));
+                    self.credit.down = self.credit.down.saturating_add(super::requests::cost(asked.block));
+                }
+                if let crate::peer::PeerPieces::Known(bits) = &peer.pieces {
+                    transfer.picker.peer_left(bits);
+                }
+                transfer.picker.peer_slow(crate::swarm::transfer::slot(key), false);
+                transfer.layer_fetch.peer_left(key);
+                self.touch_all = true;
+            }
+        }
+        if let Some(addr) = peer.listens_on() {
+            self.addresses.disconnected(self.now, addr, peer.gave_good);
+        }
+        true
+    }
+
+    /// Closes the connection of one that broke the protocol.
+    pub(super) fn fault(&mut self, key: PeerKey, what: &'static str, out: &mut Effects<Effect<P>>) {
+        self.close(key, DisconnectReason::Protocol(what), out);
+    }
+
+    /// Never again: for one that lied about data or floods.
+    pub(super) fn ban(&mut self, sender: Sender, reason: DisconnectReason, out: &mut Effects<Effect<P>>) {
+        if self.banned.len() >= MAX_BANNED {
+            self.banned.pop_first();
+        }
+        self.banned.insert(sender);
+        self.addresses.never(sender.addr);
+        out.push(Effect::Notice(Notice::Banned { addr: sender.addr, reason }));
+        let its: Vec<PeerKey> = self
+            .peers
+            .values()
+            .filter(|peer| peer.sender() == sender || peer.handshake.peer_id == sender.peer_id)
+            .map(|peer| peer.key)
+            .collect();
+        for key in its {
+            self.close(key, reason, out);
+        }
+    }
+
+    pub(super) fn ban_peer(&mut self, key: PeerKey, reason: DisconnectReason, out: &mut Effects<Effect<P>>) {
+        if let Some(peer) = self.peers.get(&key) {
+            let sender = peer.sender();
+            self.ban(sender, reason, out);
+        }
+    }
+
+    /// A block came for which there was no grant: late after a cancel, or never asked for.
+    pub(super) fn unrequested(&mut self, key: PeerKey, block: shoal_wire::RawBlock, out: &mut Effects<Effect<P>>) {
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        peer.last_received = self.now;
+        peer.unrequested = peer.unrequested.saturating_add(u64::from(block.length));
+        self.wasted = self.wasted.saturating_add(u64::from(block.length));
+        if peer.unrequested > MAX_UNREQUESTED_BYTES && peer.unrequested > peer.download.total() {
+            self.ban_peer(key, DisconnectReason::Protocol("floods blocks that nobody asked for"), out);
+        }
+    }
+
+    /// Once a second: time-outs and keep-alives.
+    pub(super) fn tick(&mut self, out: &mut Effects<Effect<P>>) {
+        let now = self.now;
+        for key in self.peers.keys().copied().collect::<Vec<_>>() {
+            let Some(peer) = self.peers.get_mut(&key) else { continue };
+            if now.since(peer.last_received) >= SILENCE {
+                self.close(key, DisconnectReason::Idle, out);
+                continue;
+            }
+            if now.since(peer.last_sent) >= KEEP_ALIVE {
+                peer.last_sent = now;
+                out.push(Effect::Send { peer: key, message: Message::KeepAlive });
+            }
+            self.check_snubbing(key, out);
+            self.check_hash_requests(key, out);
+        }
+        self.touch_all = true;
+        self.uploads_due = true;
+        self.demand_due = true;
+    }
+
+    /// Dials while there is room for more peers.
+    pub(super) fn dial(&mut self, out: &mut Effects<Effect<P>>) {
+        let seeds_too = !self.is_complete();
+        while self.peers.len() + self.addresses.dialing() < self.config.max_peers
+            && self.addresses.dialing() < MAX_DIALS
+        {
+            let Some(addr) = self.addresses.next(self.now, seeds_too) else { break };
+            out.push(Effect::Dial { addr });
+        }
+        let wants = self.peers.len() < self.config.max_peers / 2 && !self.is_complete();
+        self.schedule.want_peers(self.now, wants);
+    }
+}

@@ -1,0 +1,181 @@
+//! What a swarm holds once it knows the torrent's layout.
+
+use crate::blame::{Blame, Sender};
+use crate::event::PeerKey;
+use crate::layers::LayerFetch;
+use crate::peer::Peer;
+use shoal_layout::{BlockRef, Layout, PieceIndex, Selection};
+use shoal_machine::{Rng, Time};
+use shoal_metainfo::{Info, PieceLayers};
+use shoal_pieces::{Bitfield, PeerSlot, PiecePicker};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// The picker's name for a connection.
+pub(super) fn slot(key: PeerKey) -> PeerSlot {
+    PeerSlot(key.0)
+}
+
+/// A block that came, and who sent it.
+#[derive(Debug)]
+pub(super) struct Held<P> {
+    pub(super) payload: P,
+    pub(super) sender: Sender,
+}
+
+/// A piece that the disk refused.
+#[derive(Debug)]
+pub(super) struct Refused<P> {
+    pub(super) piece: PieceIndex,
+    pub(super) blocks: Vec<(BlockRef, P)>,
+}
+
+/// The transfer's state. A piece's blocks are in `assembly` while some are missing, then with the driver (`storing`), then,
+/// if the disk refused them, in `refused`.
+#[derive(Debug)]
+pub(super) struct Transfer<P> {
+    pub(super) info: Arc<Info>,
+    pub(super) layers: PieceLayers,
+    pub(super) selection: Selection,
+    pub(super) picker: PiecePicker,
+    pub(super) assembly: BTreeMap<PieceIndex, BTreeMap<u32, Held<P>>>,
+    pub(super) assembly_bytes: u64,
+    /// Begins and senders of the blocks of pieces that the driver hashes and writes.
+    pub(super) storing: BTreeMap<PieceIndex, Vec<(u32, Sender)>>,
+    pub(super) storing_bytes: u64,
+    pub(super) refused: VecDeque<Refused<P>>,
+    /// When the disk is tried again, and the wait before the next time; `None` while it takes everything.
+    pub(super) disk_trouble: Option<(Time, std::time::Duration)>,
+    pub(super) blame: Blame,
+    pub(super) layer_fetch: LayerFetch,
+    pub(super) layer_trees: crate::layers::LayerTrees,
+    /// Whether everything chosen is there.
+    pub(super) complete: bool,
+    /// Bytes of chosen files that are there, and in all.
+    pub(super) chosen_done: u64,
+    pub(super) chosen_total: u64,
+    /// Bytes of all files that are there.
+    pub(super) payload_done: u64,
+}
+
+impl<P> Transfer<P> {
+    pub(super) fn new(info: Arc<Info>, layers: PieceLayers, have: Bitfield, selection: Selection, rng: &Rng) -> Self {
+        let layout = info.layout();
+        let wanted = wanted(&info, &layers, &selection);
+        let picker = PiecePicker::new(&Arc::new(layout.clone()), have, &wanted, rng.fork("picker"));
+        let mut transfer = Transfer {
+            layer_fetch: LayerFetch::new(&info, &layers, &selection),
+            layer_trees: crate::layers::LayerTrees::default(),
+            picker,
+            assembly: BTreeMap::new(),
+            assembly_bytes: 0,
+            storing: BTreeMap::new(),
+            storing_bytes: 0,
+            refused: VecDeque::new(),
+            disk_trouble: None,
+            blame: Blame::default(),
+            complete: false,
+            chosen_done: 0,
+            chosen_total: selection.payload_length(layout),
+            payload_done: 0,
+            selection,
+            layers,
+            info,
+        };
+        transfer.count();
+        transfer
+    }
+
+    /// Counts anew what is there; for a start and for another selection.
+    pub(super) fn count(&mut self) {
+        let layout = self.info.layout();
+        self.chosen_total = self.selection.payload_length(layout);
+        (self.chosen_done, self.payload_done) = (0, 0);
+        for piece in self.picker.have().iter_set() {
+            self.chosen_done += chosen_in(layout, &self.selection, piece);
+            self.payload_done += u64::from(layout.payload_in(piece));
+        }
+        self.complete = self.chosen_done == self.chosen_total;
+    }
+
+    /// Adds (or with `lost` takes away) one piece from the counts.
+    pub(super) fn count_piece(&mut self, piece: PieceIndex, lost: bool) {
+        let layout = self.info.layout();
+        let chosen = chosen_in(layout, &self.selection, piece);
+        let payload = u64::from(layout.payload_in(piece));
+        if lost {
+            self.chosen_done -= chosen;
+            self.payload_done -= payload;
+        } else {
+            self.chosen_done += chosen;
+            self.payload_done += payload;
+        }
+        self.complete = self.chosen_done == self.chosen_total;
+    }
+
+    /// A piece is not with the driver any more: who sent its blocks.
+    pub(super) fn stored_away(&mut self, piece: PieceIndex) -> Vec<(u32, Sender)> {
+        let senders = self.storing.remove(&piece).expect("the driver answers each order once");
+        let bytes: u64 = self.info.layout().requests(piece).map(|(_, block)| u64::from(block.length)).sum();
+        self.storing_bytes -= bytes;
+        senders
+    }
+
+    /// How many pieces may be open: as many as fit beside what is being written, and one at least.
+    pub(super) fn max_open_pieces(&self, max_bytes: u64) -> usize {
+        let room = max_bytes.saturating_sub(self.storing_bytes);
+        let fit = room / u64::from(self.info.layout().piece_length());
+        // While a lot is on its way to the disk nothing new is begun; else one piece at least, however long.
+        let least = u64::from(self.storing_bytes < max_bytes / 2 && self.disk_trouble.is_none());
+        if self.disk_trouble.is_some() { 0 } else { fit.max(least) as usize }
+    }
+
+    /// When refused pieces are to be tried again.
+    pub(super) fn retry_at(&self) -> Option<Time> {
+        self.disk_trouble.map(|(at, _)| at)
+    }
+
+    /// Wants the pieces of the chosen files whose hashes are known.
+    pub(super) fn set_wanted(&mut self) {
+        let wanted = wanted(&self.info, &self.layers, &self.selection);
+        self.picker.set_wanted(&wanted);
+    }
+
+    pub(super) fn check_invariants(&self, peers: &BTreeMap<PeerKey, Peer>) {
+        let layout = self.info.layout();
+        self.picker.check_invariants();
+        let held: u64 = self.assembly.values().flat_map(BTreeMap::keys).count() as u64;
+        assert!(held * 16_384 >= self.assembly_bytes, "bytes in assembly");
+        for (piece, blocks) in &self.assembly {
+            assert!(!self.picker.have().get(*piece), "{piece:?} is assembled and there");
+            assert!(blocks.len() <= layout.blocks_in(*piece) as usize);
+        }
+        for piece in self.storing.keys() {
+            assert!(!self.picker.have().get(*piece), "{piece:?} is stored twice");
+            assert!(!self.assembly.contains_key(piece), "{piece:?} is assembled and being stored");
+        }
+        for peer in peers.values() {
+            for asked in &peer.requests {
+                assert!(!self.picker.have().get(asked.block.piece), "{:?} is asked for and there", asked.block);
+            }
+        }
+    }
+}
+
+/// The pieces of chosen files whose hash is known.
+fn wanted(info: &Info, layers: &PieceLayers, selection: &Selection) -> Bitfield {
+    let layout: &Layout = info.layout();
+    let mut wanted = Bitfield::new(layout.pieces());
+    for piece in (0..layout.pieces()).map(PieceIndex) {
+        if selection.piece(layout, piece) && info.piece_hashes(piece, layers).is_some() {
+            wanted.set(piece);
+        }
+    }
+    wanted
+}
+
+fn chosen_in(layout: &Layout, selection: &Selection, piece: PieceIndex) -> u64 {
+    let whole = BlockRef { piece, begin: 0, length: layout.piece_size(piece) };
+    let chosen = layout.slices(whole).filter(|slice| slice.file.is_some_and(|file| selection.file(file)));
+    chosen.map(|slice| slice.length).sum()
+}

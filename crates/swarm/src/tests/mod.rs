@@ -1,0 +1,6 @@
+//! The swarm machine as claims: one swarm, scripted peers, no driver.
+
+mod hostile;
+mod leeching;
+mod script;
+mod seeding;

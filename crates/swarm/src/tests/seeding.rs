@@ -1,0 +1,176 @@
+//! Claims about serving.
+
+use super::script::*;
+use crate::*;
+use shoal_wire::{Extended, Message, MetadataMessage};
+use std::time::Duration;
+
+fn uploads(effects: &[Effect<Mark>], to: PeerKey) -> usize {
+    effects.iter().filter(|e| matches!(e, Effect::Upload { peer, .. } if *peer == to)).count()
+}
+
+/// A leech that we unchoked.
+fn open_leech(script: &mut Script) -> PeerKey {
+    let peer = script.join();
+    script.say(peer, Message::HaveNone).say(peer, Message::Interested);
+    let sent = script.sent_to(peer);
+    assert!(sent.contains(&Message::Unchoke), "a free slot is given at once: {sent:?}");
+    peer
+}
+
+#[test]
+fn a_choked_peer_is_sent_no_blocks_but_a_reject() {
+    let mut script = Script::with(40, 0..40);
+    let peer = script.join();
+    script.say(peer, Message::HaveNone);
+    let granted: Vec<u32> = script
+        .sent_to(peer)
+        .into_iter()
+        .filter_map(|m| if let Message::AllowedFast(p) = m { Some(p) } else { None })
+        .collect();
+    let other = (0..40).find(|piece| !granted.contains(piece)).unwrap();
+    script.say(peer, Message::Request(raw(other, 0, BLOCK)));
+    let effects = script.effects();
+    assert_eq!(uploads(&effects, peer), 0);
+    assert!(effects.iter().any(|e| matches!(e, Effect::Send { message: Message::Reject(_), .. })));
+    // But for the pieces that it was allowed (BEP 6).
+    script.say(peer, Message::Request(raw(granted[0], 0, BLOCK)));
+    assert_eq!(uploads(&script.effects(), peer), 1);
+}
+
+#[test]
+fn an_unchoked_peer_is_served_within_a_window_and_within_credit() {
+    let mut script = Script::with(100, 0..100);
+    let peer = open_leech(&mut script);
+    for piece in 0..100 {
+        script.say(peer, Message::Request(raw(piece, 0, BLOCK)));
+    }
+    let ordered = uploads(&script.effects(), peer);
+    assert!((4..=32).contains(&ordered), "{ordered}");
+    script.feed(Event::Uploaded { peer, block: script.info.layout().block(0, 0, BLOCK).unwrap() });
+    assert_eq!(uploads(&script.effects(), peer), 1);
+    assert_eq!(script.swarm.progress().uploaded, u64::from(BLOCK));
+
+    let mut script = Script::start(info(10, 5), true, |_| {});
+    script.ready(shoal_pieces::Bitfield::full(10));
+    let peer = open_leech(&mut script);
+    for piece in 0..9 {
+        script.say(peer, Message::Request(raw(piece, 0, BLOCK)));
+    }
+    assert_eq!(uploads(&script.effects(), peer), 0);
+    script.credit(2 * (u64::from(BLOCK) + 13), 0);
+    assert_eq!(uploads(&script.effects(), peer), 2);
+}
+
+#[test]
+fn short_credit_is_shared_among_those_who_wait() {
+    let mut script = Script::start(info(20, 5), true, |_| {});
+    script.ready(shoal_pieces::Bitfield::full(20));
+    let peers = [open_leech(&mut script), open_leech(&mut script)];
+    for piece in 0..10 {
+        for peer in peers {
+            script.say(peer, Message::Request(raw(piece, 0, BLOCK)));
+        }
+    }
+    script.credit(6 * (u64::from(BLOCK) + 13), 0);
+    let effects = script.effects();
+    assert_eq!(peers.map(|peer| uploads(&effects, peer)), [3, 3]);
+}
+
+#[test]
+fn a_cancelled_request_is_not_served() {
+    let mut script = Script::start(info(10, 5), true, |_| {});
+    script.ready(shoal_pieces::Bitfield::full(10));
+    let peer = open_leech(&mut script);
+    script.say(peer, Message::Request(raw(1, 0, BLOCK)));
+    script.say(peer, Message::Cancel(raw(1, 0, BLOCK)));
+    script.credit(Credit::UNLIMITED, 0);
+    assert_eq!(uploads(&script.effects(), peer), 0);
+}
+
+#[test]
+fn no_more_peers_are_unchoked_than_there_are_slots_and_all_get_their_turn() {
+    let mut script = Script::with(4, 0..4);
+    script.feed(Event::UploadSlots(4));
+    let peers: Vec<_> = (0..12)
+        .map(|_| {
+            let peer = script.join();
+            script.say(peer, Message::HaveNone).say(peer, Message::Interested);
+            peer
+        })
+        .collect();
+    let mut unchoked = std::collections::BTreeSet::new();
+    let mut served = std::collections::BTreeSet::new();
+    for _ in 0..60 {
+        for effect in script.effects() {
+            match effect {
+                Effect::Send { peer, message: Message::Unchoke } => {
+                    unchoked.insert(peer);
+                    served.insert(peer);
+                }
+                Effect::Send { peer, message: Message::Choke } => {
+                    unchoked.remove(&peer);
+                }
+                _ => {}
+            }
+        }
+        assert!(unchoked.len() <= 4, "{unchoked:?}");
+        script.pass(Duration::from_secs(10));
+        for &peer in &peers {
+            script.say(peer, Message::KeepAlive);
+        }
+    }
+    assert_eq!(served.len(), 12);
+}
+
+#[test]
+fn metadata_is_served_under_the_peers_number() {
+    let mut script = Script::with(4, 0..4);
+    let peer = script.join();
+    script.say_metadata_size(peer);
+    script.log.clear();
+    script.metadata(peer, MetadataMessage::Request { piece: 0 });
+    let sent = script.sent_to(peer);
+    let [Message::Extended { id: 9, message: Extended::Metadata(MetadataMessage::Data { data, .. }) }] = &sent[..]
+    else {
+        panic!("{sent:?}");
+    };
+    assert_eq!(data, script.info.bytes());
+}
+
+#[test]
+fn a_piece_that_vanished_is_not_served_and_is_fetched_again() {
+    let mut script = Script::with(4, 0..4);
+    let leech = open_leech(&mut script);
+    script.say(leech, Message::Request(raw(2, 0, BLOCK)));
+    let block = script.info.layout().block(2, 0, BLOCK).unwrap();
+    script.feed(Event::UploadFailed { peer: leech, block, lost: true });
+    let effects = script.effects();
+    assert!(effects.iter().any(|e| matches!(e, Effect::Send { message: Message::Reject(_), .. })));
+    assert_eq!(script.swarm.progress().pieces_done, 3);
+    let seed = script.open_seed();
+    assert_eq!(script.asked_of(seed).len(), 2);
+}
+
+#[test]
+fn stopping_closes_everybody_and_tells_when_it_is_done() {
+    let mut script = Script::with(4, 0..4);
+    let peer = open_leech(&mut script);
+    script.feed(Event::Stop);
+    let effects = script.effects();
+    assert_eq!(disconnected(&effects, peer), Some(DisconnectReason::Stopping));
+    assert!(effects.iter().any(|e| matches!(e, Effect::Notice(Notice::Stopped))));
+    assert_eq!(shoal_machine::Machine::deadline(&script.swarm), None);
+}
+
+#[test]
+fn two_connections_to_one_peer_become_one_and_our_own_none() {
+    let mut script = Script::with(4, []);
+    let first = script.join_as([9; 20], true);
+    let second = script.join_as([9; 20], true);
+    let effects = script.effects();
+    assert_eq!(disconnected(&effects, second), Some(DisconnectReason::Duplicate));
+    assert_eq!(disconnected(&effects, first), None);
+    let own = script.join_as([b'S'; 20], true);
+    assert_eq!(disconnected(&script.effects(), own), Some(DisconnectReason::SelfConnection));
+}
