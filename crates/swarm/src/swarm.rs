@@ -277,7 +277,8 @@ impl<P> Machine for Swarm<P> {
             if !self.peers.is_empty() {
                 consider(Some(self.next_tick.min(self.next_choke)));
             }
-            if self.peers.len() < self.config.max_peers && self.addresses.dialing() < MAX_DIALS {
+            if self.peers.len() + self.addresses.dialing() < self.config.max_peers
+                && self.addresses.dialing() < MAX_DIALS {
                 consider(self.addresses.next_time(!self.is_complete()));
             }
             match &self.phase {
