@@ -278,7 +278,8 @@ impl<P> Machine for Swarm<P> {
                 consider(Some(self.next_tick.min(self.next_choke)));
             }
             if self.peers.len() + self.addresses.dialing() < self.config.max_peers
-                && self.addresses.dialing() < MAX_DIALS {
+                && self.addresses.dialing() < MAX_DIALS
+            {
                 consider(self.addresses.next_time(!self.is_complete()));
             }
             match &self.phase {
