@@ -5,6 +5,7 @@
 //! Files of at most one piece have no layer; their root is their only piece's hash.
 
 use crate::Info;
+use crate::error::{MetainfoError, Place};
 use shoal_hash::merkle;
 use shoal_layout::FileIndex;
 use std::collections::BTreeMap;
@@ -84,9 +85,35 @@ impl PieceLayers {
         info.files_with_layer().filter(|file| !self.files.contains_key(file))
     }
 
-    /// Takes over a layer that is known to be right from a file with the same root and length.
-    pub(crate) fn insert_checked(&mut self, file: FileIndex, layer: Arc<[merkle::Hash]>) {
-        self.files.insert(file, layer);
+    /// The layers by root, in the order of a torrent file. Files with the same content share one.
+    pub(crate) fn by_root<'a>(&'a self, info: &'a Info) -> BTreeMap<&'a merkle::Hash, &'a [merkle::Hash]> {
+        let root = |file: &FileIndex| info.files().get(file.as_usize()).and_then(|file| file.root.as_ref());
+        self.files.iter().filter_map(|(file, layer)| Some((root(file)?, &**layer))).collect()
+    }
+
+    /// From a torrent file: root, hashes and offset of each layer there.
+    pub(crate) fn from_torrent<'a>(
+        info: &Info,
+        found: impl IntoIterator<Item = (&'a [u8], Vec<merkle::Hash>, usize)>,
+    ) -> Result<PieceLayers, MetainfoError> {
+        let mut files: BTreeMap<&[u8], Vec<FileIndex>> = BTreeMap::new();
+        for file in info.files_with_layer() {
+            if let Some(root) = &info.files()[file.as_usize()].root {
+                files.entry(root.as_slice()).or_default().push(file);
+            }
+        }
+        let mut layers = PieceLayers::empty(info);
+        for (root, hashes, offset) in found {
+            // Files with the same content share a layer; each layer may come once.
+            let sharers = files.remove(root).ok_or(MetainfoError::StrayLayer { offset })?;
+            for &file in &sharers {
+                check(info, file, &hashes)
+                    .map_err(|error| MetainfoError::Layer { place: Place::TreeFile(file.as_usize()), error })?;
+            }
+            let hashes: Arc<[merkle::Hash]> = hashes.into();
+            layers.files.extend(sharers.into_iter().map(|file| (file, Arc::clone(&hashes))));
+        }
+        Ok(layers)
     }
 }
 

@@ -17,7 +17,9 @@ mod hashes;
 mod info;
 mod layers;
 mod magnet;
+mod names;
 mod torrent;
+mod urls;
 
 pub use error::{MetainfoError, Place, Warning};
 pub use hashes::{HashTextError, InfoHashV1, InfoHashV2, InfoHashes};
@@ -32,3 +34,5 @@ pub const MAX_TORRENT_BYTES: usize = 64 << 20;
 pub const MAX_INFO_BYTES: usize = 48 << 20;
 /// Components in a path, at most (reliability.md A3: 100, as libtorrent).
 pub const MAX_PATH_DEPTH: usize = 100;
+/// Files of one path, at most: storage has to give each another name (chosen; libtorrent gives up after 500 tries, about 32 files).
+pub const MAX_EQUAL_PATHS: usize = 100;

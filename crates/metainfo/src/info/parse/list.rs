@@ -1,0 +1,116 @@
+//! The v1 half: `length`, or the list `files` (BEP 3), with padding and attributes (BEP 47).
+
+use super::{PathRoom, attributes, flags, length, path};
+use crate::error::{MetainfoError, Place, Warning, Warnings};
+use crate::{Attributes, File, names};
+use shoal_bencode::{Dict, Value};
+use shoal_layout::{Layout, LayoutError, MAX_FILES};
+
+/// How BitComet names padding files, which it makes without `attr` (observed in its torrents; libtorrent knows it too).
+const BITCOMET_PADDING: &str = "_____padding_file_";
+
+/// The files of a v1 half.
+pub(super) struct Listed {
+    pub(super) files: Vec<File>,
+    /// First byte and length of each file.
+    spans: Vec<(u64, u64)>,
+    total_length: u64,
+    /// Numbers of the entries that are padding.
+    pub(super) padding: Vec<u32>,
+    pub(super) single_file: bool,
+}
+
+impl Listed {
+    pub(super) fn layout(&self, piece_length: u64) -> Result<Layout, LayoutError> {
+        Layout::new(piece_length, self.spans.clone(), self.total_length)
+    }
+
+    /// Takes the next `length` bytes of the address space.
+    fn advance(&mut self, index: usize, length: u64) -> Result<u64, LayoutError> {
+        let start = self.total_length;
+        self.total_length = start
+            .checked_add(length)
+            .filter(|&end| i64::try_from(end).is_ok())
+            .ok_or(LayoutError::Overflow { file: index })?;
+        Ok(start)
+    }
+}
+
+/// `None` if there is no v1 half, which only a v2 torrent may lack.
+pub(super) fn parse(
+    dict: Dict<'_, '_>,
+    name: &str,
+    is_v2: bool,
+    room: &mut PathRoom,
+    warnings: &mut Warnings,
+) -> Result<Option<Listed>, MetainfoError> {
+    let mut listed =
+        Listed { files: Vec::new(), spans: Vec::new(), total_length: 0, padding: Vec::new(), single_file: false };
+    if let Some(files) = dict.get("files") {
+        let files =
+            files.as_list().ok_or(MetainfoError::Wrong { place: Place::Info, key: "files", expected: "a list" })?;
+        for (index, entry) in files.iter().enumerate() {
+            if index > MAX_FILES * 2 {
+                return Err(LayoutError::TooManyFiles(index).into());
+            }
+            parse_entry(&mut listed, index, entry, room, warnings)?;
+        }
+        if listed.files.is_empty() {
+            return Err(MetainfoError::NoFiles("files"));
+        }
+    } else if dict.get("length").is_some() || !is_v2 {
+        let length = length(dict, false, Place::Info, warnings)?;
+        let start = listed.advance(0, length)?;
+        let flags = flags(dict, Place::Info, warnings);
+        let attributes = Attributes { executable: flags.executable, hidden: flags.hidden, symlink: None };
+        listed.files.push(File { path: vec![name.to_owned()], length, root: None, attributes });
+        listed.spans.push((start, length));
+        listed.single_file = true;
+    } else if dict.get("pieces").is_some() {
+        return Err(MetainfoError::HalfV1);
+    } else {
+        return Ok(None);
+    }
+    if is_v2 && dict.get("pieces").is_none() {
+        return Err(MetainfoError::HalfV1);
+    }
+    Ok(Some(listed))
+}
+
+fn parse_entry(
+    listed: &mut Listed,
+    index: usize,
+    entry: Value<'_, '_>,
+    room: &mut PathRoom,
+    warnings: &mut Warnings,
+) -> Result<(), MetainfoError> {
+    let place = Place::ListedFile(index);
+    let dict = entry.as_dict().ok_or(MetainfoError::NoDictionary(place))?;
+    let flags = flags(dict, place, warnings);
+    let length = length(dict, flags.link, place, warnings)?;
+    let path = match dict.get("path.utf-8").filter(|value| is_utf8_path(*value)).or_else(|| dict.get("path")) {
+        Some(value) => path(value, place, "path", warnings)?,
+        None => Vec::new(),
+    };
+    let start = listed.advance(index, length)?;
+    if flags.padding || path.last().is_some_and(|name| name.starts_with(BITCOMET_PADDING)) {
+        listed.padding.push(index as u32);
+        return Ok(());
+    }
+    room.take(&path)?;
+    if path.is_empty() {
+        return Err(MetainfoError::Missing { place, key: "path" });
+    }
+    if path.iter().any(|name| names::is_unsafe(name)) {
+        warnings.push(Warning::UnsafeName(place));
+    }
+    let attributes = attributes(dict, flags, place, warnings)?;
+    listed.files.push(File { path, length, root: None, attributes });
+    listed.spans.push((start, length));
+    Ok(())
+}
+
+/// Whether a `path.utf-8` is what it says.
+fn is_utf8_path(value: Value<'_, '_>) -> bool {
+    value.as_list().is_some_and(|path| !path.is_empty() && path.iter().all(|name| name.as_str().is_some()))
+}
