@@ -15,6 +15,8 @@ mod rounds;
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512vl;
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 pub(crate) mod neon;
 #[cfg(target_arch = "x86_64")]
@@ -83,6 +85,11 @@ impl<A: Algorithm> Table<A> {
     pub(crate) fn kernel(&self, messages: usize) -> &'static Kernel<A> {
         self.best[messages - 1]
     }
+
+    /// Whether a batch of so many messages is best hashed one after the other.
+    pub(crate) fn is_alone(&self, messages: usize) -> bool {
+        self.kernel(messages.clamp(1, MAX_LANES)).path == Path::Portable
+    }
 }
 
 /// All tables of an algorithm: `None` first, then by [`Path`]'s number.
@@ -137,6 +144,7 @@ macro_rules! kernels {
 // Without SHA instructions the crates run at 0.4 of their speed with them (x86-64, `--cfg sha1_backend="soft"`).
 kernels! { Sha1Algorithm:
     #[cfg(target_arch = "x86_64")] Avx512, avx512::is_available, 16, 3.5, avx512::sha1;
+    #[cfg(target_arch = "x86_64")] Avx512, avx512vl::is_available, 8, 3.0, avx512vl::sha1;
     #[cfg(target_arch = "x86_64")] Avx2, avx2::is_available, 8, 1.8, avx2::sha1;
     #[cfg(target_arch = "x86_64")] ShaNi, shani::is_available, 2, 1.5, shani::sha1;
     #[cfg(all(target_arch = "aarch64", target_endian = "little"))] Neon, neon::is_available, 4, 0.8, neon::sha1;
@@ -145,6 +153,7 @@ kernels! { Sha1Algorithm:
 }
 kernels! { Sha256Algorithm:
     #[cfg(target_arch = "x86_64")] Avx512, avx512::is_available, 16, 2.0, avx512::sha256;
+    #[cfg(target_arch = "x86_64")] Avx512, avx512vl::is_available, 8, 1.9, avx512vl::sha256;
     #[cfg(target_arch = "x86_64")] Avx2, avx2::is_available, 8, 1.0, avx2::sha256;
     #[cfg(target_arch = "x86_64")] ShaNi, shani::is_available, 2, 1.4, shani::sha256;
     #[cfg(all(target_arch = "aarch64", target_endian = "little"))] Neon, neon::is_available, 4, 0.4, neon::sha256;

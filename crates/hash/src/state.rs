@@ -147,8 +147,11 @@ impl<A: Algorithm> Hasher<A> {
     }
 
     pub(crate) fn update_many_by(table: &Table<A>, updates: &mut [(&mut Self, &[u8])]) {
-        if let [(hasher, data)] = updates {
-            return hasher.update(data);
+        if table.is_alone(updates.len()) {
+            for (hasher, data) in updates {
+                hasher.update(data);
+            }
+            return;
         }
         lanes::run(table, &mut Updates { updates, next: 0 });
     }
@@ -182,8 +185,8 @@ impl<A: Algorithm> Hasher<A> {
         out: &mut [A::Digest],
     ) {
         assert_eq!(messages.len(), out.len(), "one hash for each message");
-        if let [out] = out {
-            for message in messages {
+        if table.is_alone(out.len()) {
+            for (message, out) in messages.zip(out) {
                 *out = Self::digest(message);
             }
             return;

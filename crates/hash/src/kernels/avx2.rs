@@ -6,7 +6,7 @@
 use super::MAX_LANES;
 use std::arch::x86_64::*;
 
-type V = __m256i;
+pub(super) type V = __m256i;
 const LANES: usize = 8;
 
 /// Whether this machine runs it.
@@ -21,7 +21,7 @@ lane_kernels!("avx2", load_block);
 #[inline]
 #[target_feature(enable = "avx2")]
 #[expect(unsafe_code, reason = "blocks are read through unchecked pointers")]
-unsafe fn load_block(pointers: &[*const [u8; 64]; LANES], block: usize) -> [V; 16] {
+pub(super) unsafe fn load_block(pointers: &[*const [u8; 64]; LANES], block: usize) -> [V; 16] {
     // Reverses the bytes of each word.
     let order = _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203));
     let mut words = [splat(0); 16];
@@ -57,7 +57,7 @@ unsafe fn load_block(pointers: &[*const [u8; 64]; LANES], block: usize) -> [V; 1
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load_words<const WORDS: usize>(rows: &[[u32; MAX_LANES]; WORDS]) -> [V; WORDS] {
+pub(super) fn load_words<const WORDS: usize>(rows: &[[u32; MAX_LANES]; WORDS]) -> [V; WORDS] {
     let mut vectors = [splat(0); WORDS];
     for (vector, row) in vectors.iter_mut().zip(rows) {
         // SAFETY: a row is more than 32 bytes, and the load needs no alignment.
@@ -70,7 +70,7 @@ fn load_words<const WORDS: usize>(rows: &[[u32; MAX_LANES]; WORDS]) -> [V; WORDS
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn store_words<const WORDS: usize>(vectors: &[V; WORDS], rows: &mut [[u32; MAX_LANES]; WORDS]) {
+pub(super) fn store_words<const WORDS: usize>(vectors: &[V; WORDS], rows: &mut [[u32; MAX_LANES]; WORDS]) {
     for (vector, row) in vectors.iter().zip(rows) {
         // SAFETY: a row is more than 32 bytes, and the store needs no alignment.
         #[expect(unsafe_code, reason = "a vector store")]
@@ -82,19 +82,19 @@ fn store_words<const WORDS: usize>(vectors: &[V; WORDS], rows: &mut [[u32; MAX_L
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn splat(word: u32) -> V {
+pub(super) fn splat(word: u32) -> V {
     _mm256_set1_epi32(word.cast_signed())
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn add(a: V, b: V) -> V {
+pub(super) fn add(a: V, b: V) -> V {
     _mm256_add_epi32(a, b)
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn xor(a: V, b: V) -> V {
+pub(super) fn xor(a: V, b: V) -> V {
     _mm256_xor_si256(a, b)
 }
 
@@ -124,6 +124,6 @@ fn rotl<const LEFT: i32, const RIGHT: i32>(a: V) -> V {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn shr<const BITS: i32>(a: V) -> V {
+pub(super) fn shr<const BITS: i32>(a: V) -> V {
     _mm256_srli_epi32::<BITS>(a)
 }
