@@ -160,6 +160,7 @@ impl<P> Swarm<P> {
                     transfer.picker.peer_left(bits);
                 }
                 transfer.picker.peer_slow(crate::swarm::transfer::slot(key), false);
+                transfer.release_exclusive(key);
                 transfer.layer_fetch.peer_left(key);
                 self.touch_all = true;
             }

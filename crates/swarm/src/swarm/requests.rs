@@ -55,6 +55,8 @@ impl<P> Swarm<P> {
         let max_open = transfer.max_open_pieces(self.config.max_assembly_bytes);
         let mut blocks = Vec::with_capacity(count.min(64));
         let source = fast_only.as_ref().unwrap_or(bits);
+        let restricted = transfer.without_others_exclusive(source, key);
+        let source = restricted.as_ref().unwrap_or(source);
         transfer.picker.pick(slot(key), source, count, mode, max_open, &mut blocks);
         if !blocks.is_empty() {
             if peer.requests.is_empty() {
@@ -64,6 +66,9 @@ impl<P> Swarm<P> {
             peer.last_sent = self.now;
         }
         for block in blocks {
+            if let Some(owner) = transfer.exclusive.get_mut(&block.piece) {
+                *owner = Some(key);
+            }
             self.credit.down = self.credit.down.saturating_sub(cost(block));
             peer.requests.push_back(Asked { block, at: self.now });
             out.push(Effect::Grant { peer: key, block });
@@ -162,6 +167,7 @@ impl<P> Swarm<P> {
         peer.snubs += 1;
         if let Phase::Transfer(transfer) = &mut self.phase {
             transfer.picker.peer_slow(slot(key), true);
+            transfer.release_exclusive(key);
         }
         if peer.snubs >= MAX_SNUBS && !peer.gave_good {
             return self.close(key, DisconnectReason::Idle, out);

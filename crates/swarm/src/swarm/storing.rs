@@ -61,6 +61,7 @@ impl<P> Swarm<P> {
             }
             StoreOutcome::Written { digests } => {
                 let senders = transfer.stored_away(piece);
+                transfer.exclusive.remove(&piece);
                 if transfer.disk_trouble.take().is_some() {
                     out.push(Effect::Notice(Notice::DiskRecovered));
                 }
@@ -71,17 +72,20 @@ impl<P> Swarm<P> {
                 for peer in self.peers.values_mut().filter(|peer| !peer.gave_good) {
                     peer.gave_good = gave.contains(&peer.sender());
                 }
-                self.piece_is_here(piece, out);
                 for liar in liars {
                     self.ban(liar, DisconnectReason::Corrupt, out);
                 }
+                self.piece_is_here(piece, out);
             }
             StoreOutcome::Corrupt { digests } => {
                 let senders = transfer.stored_away(piece);
                 transfer.picker.piece_failed(piece);
                 self.wasted += u64::from(transfer.info.layout().payload_in(piece));
-                if let Some(liar) = transfer.blame.corrupt(piece, &senders, &digests) {
-                    self.ban(liar, DisconnectReason::Corrupt, out);
+                match transfer.blame.corrupt(piece, &senders, &digests) {
+                    Some(liar) => self.ban(liar, DisconnectReason::Corrupt, out),
+                    None => {
+                        transfer.exclusive.insert(piece, None);
+                    }
                 }
             }
         }

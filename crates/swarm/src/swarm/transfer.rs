@@ -47,6 +47,9 @@ pub(super) struct Transfer<P> {
     /// When the disk is tried again, and the wait before the next time; `None` while it takes everything.
     pub(super) disk_trouble: Option<(Time, std::time::Duration)>,
     pub(super) blame: Blame,
+    /// Pieces that failed with several senders, and the one peer that is asked for each now: if it fails again its sender
+    /// is the liar, and if it comes right the digests name who lied before.
+    pub(super) exclusive: BTreeMap<PieceIndex, Option<PeerKey>>,
     pub(super) layer_fetch: LayerFetch,
     pub(super) layer_trees: crate::layers::LayerTrees,
     /// Whether everything chosen is there.
@@ -74,6 +77,7 @@ impl<P> Transfer<P> {
             refused: VecDeque::new(),
             disk_trouble: None,
             blame: Blame::default(),
+            exclusive: BTreeMap::new(),
             complete: false,
             chosen_done: 0,
             chosen_total: selection.payload_length(layout),
@@ -111,6 +115,25 @@ impl<P> Transfer<P> {
             self.payload_done += payload;
         }
         self.complete = self.chosen_done == self.chosen_total;
+    }
+
+    /// What may be asked of a peer that has `bits`: all of it but pieces that another one is asked for alone. `None` if that
+    /// is no restriction.
+    pub(super) fn without_others_exclusive(&self, bits: &Bitfield, key: PeerKey) -> Option<Bitfield> {
+        let mut others = self.exclusive.iter().filter(|(_, owner)| owner.is_some_and(|owner| owner != key)).peekable();
+        others.peek()?;
+        let mut allowed = bits.clone();
+        for (&piece, _) in others {
+            allowed.unset(piece);
+        }
+        Some(allowed)
+    }
+
+    /// Another peer may be asked for the pieces that this one was asked for alone.
+    pub(super) fn release_exclusive(&mut self, key: PeerKey) {
+        for owner in self.exclusive.values_mut().filter(|owner| **owner == Some(key)) {
+            *owner = None;
+        }
     }
 
     /// A piece is not with the driver any more: who sent its blocks.
