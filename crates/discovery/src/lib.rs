@@ -1,1 +1,11 @@
-//! Where peers come from: trackers and other sources, as drivers.
+//! Where peers come from, as drivers: they carry out what the machines of `shoal-swarm` order, and decide nothing.
+//!
+//! HTTP trackers ([`Trackers`]) and the rule of which addresses may be used ([`networks`]). All input is from strangers: every
+//! answer is bounded in bytes, time and count.
+
+mod http;
+pub mod networks;
+mod tracker;
+
+pub use http::HttpError;
+pub use tracker::{TrackerError, Trackers, TrackersConfig};

@@ -5,6 +5,7 @@ use shoal_metainfo::{Info, InfoHashes, Magnet, Torrent};
 use shoal_storage::Place;
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use std::sync::Arc;
 pub enum TorrentSource {
     /// A torrent file, or one just made.
     Torrent(Arc<Torrent>),
-    /// A link; peers give the info dictionary. Its `so` and `x.pe` are used by the session.
+    /// A link; peers give the info dictionary. The session dials its `x.pe`; its `so` is for [`Mode::Download`]'s `select`.
     Magnet(Magnet),
 }
 
@@ -99,9 +100,13 @@ pub struct AddTorrent {
 }
 
 impl AddTorrent {
-    /// Fetches everything into `folder`.
+    /// Fetches everything into `folder`, or what a link's `so` chooses (BEP 53).
     pub fn download(source: TorrentSource, folder: impl Into<PathBuf>) -> AddTorrent {
-        let select: SelectFiles = Box::new(|info| Ok(Selection::all(info.layout())));
+        let chosen = match &source {
+            TorrentSource::Magnet(magnet) => magnet.select.clone(),
+            TorrentSource::Torrent(_) => Vec::new(),
+        };
+        let select: SelectFiles = Box::new(move |info| Ok(selected(info, &chosen)));
         AddTorrent {
             source,
             files: Files::Folder(folder.into()),
@@ -127,4 +132,15 @@ impl AddTorrent {
         self.peers.push((addr.ip().to_string(), addr.port()));
         self
     }
+}
+
+/// The files that BEP 53 numbers name; none named means all.
+fn selected(info: &Info, chosen: &[RangeInclusive<u32>]) -> Selection {
+    if chosen.is_empty() {
+        return Selection::all(info.layout());
+    }
+    Selection::by(info.layout(), |file| {
+        let number = info.so_number(file);
+        chosen.iter().any(|range| range.contains(&number))
+    })
 }

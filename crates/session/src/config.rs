@@ -34,7 +34,7 @@ pub struct SessionConfig {
     pub max_connections_per_torrent: usize,
     /// Accept peers and trackers on loopback, link-local and private addresses whoever named them.
     pub allow_private_networks: bool,
-    /// Where resume state is kept; `None`: the default of `shoal-storage`.
+    /// Where resume state and locks are kept; `None`: neither is, and everything is checked at each start.
     pub state_dir: Option<PathBuf>,
     /// Threads that hash, read and write.
     pub disk_threads: usize,
@@ -52,8 +52,8 @@ impl Default for SessionConfig {
             max_connections_per_torrent: 100,
             allow_private_networks: false,
             state_dir: None,
-            // Chosen: one hashes while another waits for the disk; more only help on many cores.
-            disk_threads: std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4)),
+            // Chosen: as many as hash at the speed of a fast disk, and one that waits for a sync.
+            disk_threads: std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4)) + 1,
         }
     }
 }

@@ -31,6 +31,9 @@ pub enum SessionError {
     /// The choice of files does not fit the torrent.
     #[error("{0}")]
     Selection(String),
+    /// Another process, or another torrent of this session, downloads the same into the same folder.
+    #[error(transparent)]
+    Lock(#[from] shoal_storage::LockError),
     /// The files on disk cannot be used.
     #[error(transparent)]
     Storage(#[from] shoal_storage::StorageError),

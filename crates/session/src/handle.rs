@@ -1,30 +1,38 @@
 //! A torrent of a session, from outside.
 
-use crate::{Progress, TorrentEvent};
+use crate::progress::{Progress, TorrentEvent};
+use crate::torrent::ToTorrent;
 use shoal_metainfo::{Info, InfoHashes};
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{mpsc, watch};
 
 /// A torrent in a session. Dropping it changes nothing: the torrent runs until it is stopped or the session is shut down.
-#[derive(Debug)]
 pub struct TorrentHandle {
     pub(crate) hashes: InfoHashes,
     pub(crate) progress: watch::Receiver<Progress>,
     pub(crate) info: watch::Receiver<Option<Arc<Info>>>,
     pub(crate) events: Option<TorrentEvents>,
-    pub(crate) stop: mpsc::Sender<()>,
+    pub(crate) inbox: mpsc::UnboundedSender<ToTorrent>,
 }
 
-/// The events of one torrent, in order; ends when the torrent's task has ended.
+/// The events of one torrent, in order; ends when the torrent has ended. Who takes it should read it: at most about two
+/// million wait.
 #[derive(Debug)]
 pub struct TorrentEvents {
     pub(crate) queue: mpsc::UnboundedReceiver<TorrentEvent>,
+    pub(crate) waiting: Arc<AtomicUsize>,
 }
 
 impl TorrentEvents {
     /// The next event; `None` when the torrent is stopped (or has failed) and nothing more can come. Cancel safe.
     pub async fn next(&mut self) -> Option<TorrentEvent> {
-        self.queue.recv().await
+        let event = self.queue.recv().await;
+        if event.is_some() {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        event
     }
 }
 
@@ -34,8 +42,8 @@ impl TorrentHandle {
         self.hashes
     }
 
-    /// Snapshots about ten times a second. The last one has [`Phase::Stopped`](crate::Phase::Stopped); then the channel
-    /// closes.
+    /// Snapshots about ten times a second while something changes. The last one has
+    /// [`Phase::Stopped`](crate::Phase::Stopped); then the channel closes.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
     }
@@ -53,9 +61,15 @@ impl TorrentHandle {
     /// Tells trackers (2 s at most), closes connections, saves the resume state, and returns when all of it is done. Also
     /// returns when it ended by itself. May be called more than once.
     pub async fn stop(&self) {
-        // An error means that the task has ended or was told already.
-        let _ = self.stop.try_send(());
+        // An error means that it has ended.
+        let _ = self.inbox.send(ToTorrent::Stop);
         let mut progress = self.progress.clone();
         while progress.changed().await.is_ok() {}
+    }
+}
+
+impl fmt::Debug for TorrentHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TorrentHandle").field("hashes", &self.hashes).finish_non_exhaustive()
     }
 }

@@ -7,11 +7,20 @@
 //! that after [`Session::shutdown`] nothing of the session runs.
 
 mod add;
+mod clock;
 mod config;
+mod dialer;
+mod disk;
 mod error;
 mod handle;
+mod host;
+mod listener;
+mod peer;
+mod pool;
 mod progress;
+mod registry;
 mod session;
+mod torrent;
 
 pub use add::{AddTorrent, Check, Files, Mode, SelectFiles, TorrentSource};
 pub use config::{DEFAULT_PORT, PortChoice, SessionConfig};

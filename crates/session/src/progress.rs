@@ -7,9 +7,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// What a torrent is at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Phase {
     /// Peers are asked for the info dictionary.
+    #[default]
     Metadata,
     /// Files on disk are hashed.
     Checking {
@@ -32,7 +33,7 @@ pub enum Phase {
 }
 
 /// A snapshot. Bytes are payload, padding not counted; rates are bytes of payload per second over the last few seconds.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Progress {
     /// What it is at.
     pub phase: Phase,
@@ -52,31 +53,18 @@ pub struct Progress {
     pub downloaded: u64,
     /// Payload bytes sent by this run.
     pub uploaded: u64,
+    /// Payload bytes received and thrown away: corrupt, twice, or never asked for.
+    pub wasted: u64,
     /// Open connections after both handshakes.
     pub peers: u32,
     /// Connected peers that have everything.
     pub full_copies: u32,
+    /// Addresses of peers that are known.
+    pub known_addresses: u32,
+    /// Peers that were banned.
+    pub banned: u32,
     /// Why nothing moves: one line; `None` if something does, or if there is nothing to say.
     pub reason: Option<String>,
-}
-
-impl Default for Progress {
-    fn default() -> Progress {
-        Progress {
-            phase: Phase::Metadata,
-            done_bytes: 0,
-            total_bytes: 0,
-            pieces_done: 0,
-            pieces_total: 0,
-            download_rate: 0,
-            upload_rate: 0,
-            downloaded: 0,
-            uploaded: 0,
-            peers: 0,
-            full_copies: 0,
-            reason: None,
-        }
-    }
 }
 
 /// Something that happened once.

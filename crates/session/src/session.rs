@@ -1,45 +1,272 @@
-//! One process's torrents.
+//! One process's torrents: what they share, and who joins what.
+//!
+//! The session owns the listeners' tasks, the host's task, the torrents' tasks and the disk threads. Shutting down goes from
+//! the outside in: torrents are told to stop and joined, all at once; then the listeners, then the host, then the disk
+//! threads, which finish what is queued.
 
-use crate::{AddTorrent, SessionConfig, SessionError, TorrentHandle};
-use std::net::SocketAddr;
+use crate::add::AddTorrent;
+use crate::clock::Clock;
+use crate::config::SessionConfig;
+use crate::disk::{Disk, DiskThreads};
+use crate::error::SessionError;
+use crate::handle::{TorrentEvents, TorrentHandle};
+use crate::host::{self, ToHost, TorrentKey};
+use crate::listener::{self, MAX_HALF_OPEN};
+use crate::pool::BlockPool;
+use crate::progress::Progress;
+use crate::registry::Registry;
+use crate::torrent::{Events, NewTorrent, Report, ToTorrent};
+use shoal_discovery::networks::{Scope, scope};
+use shoal_discovery::{Trackers, TrackersConfig};
+use shoal_machine::Rng;
+use shoal_storage::OpenFiles;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
 
-/// A running session. Cheap to clone; all clones are the same session.
-#[derive(Debug, Clone)]
+/// How our peer ids begin (BEP 20): the name, then the version in four digits.
+const PEER_ID_PREFIX: &[u8; 8] = b"-SH0100-";
+
+/// What all torrents of a session share.
+pub(crate) struct Shared {
+    pub(crate) config: SessionConfig,
+    pub(crate) peer_id: [u8; 20],
+    /// Where we listen.
+    pub(crate) port: u16,
+    pub(crate) clock: Clock,
+    pub(crate) pool: BlockPool,
+    pub(crate) disk: Disk,
+    pub(crate) open_files: Arc<OpenFiles>,
+    pub(crate) trackers: Trackers,
+    /// Bounded by what torrents order: a demand when it changes, the dials that a swarm lets be under way.
+    pub(crate) host: mpsc::UnboundedSender<ToHost>,
+}
+
+/// A running session. Cheap to clone; all clones are the same session. Dropping the last one ends it without a farewell:
+/// use [`Session::shutdown`].
+#[derive(Clone)]
 pub struct Session {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    registry: Registry,
     listening: Vec<SocketAddr>,
+    rng: Rng,
+    /// `None` once it is shut down.
+    running: Mutex<Option<Running>>,
+}
+
+struct Running {
+    /// Listeners; they end when this changes.
+    listeners: JoinSet<()>,
+    host: JoinSet<()>,
+    stop: watch::Sender<bool>,
+    torrents: JoinSet<TorrentKey>,
+    inboxes: BTreeMap<TorrentKey, mpsc::UnboundedSender<ToTorrent>>,
+    next: u32,
+    disk_threads: DiskThreads,
 }
 
 impl Session {
     /// Binds the listeners and starts the disk threads. Must be called within a tokio runtime. An address family that this
     /// machine does not have is left out; it is an error if none is left or if a bind address or port is not to be had.
     pub async fn start(config: SessionConfig) -> Result<Session, SessionError> {
-        let _ = config;
-        Ok(Session { listening: Vec::new() })
+        let listeners = listener::bind(&config.bind, config.port)?;
+        let listening: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        let port = listening.first().map_or(0, SocketAddr::port);
+        let rng = Rng::new(random()?);
+        let peer_id = peer_id(&mut rng.fork("peer id"));
+        let key = rng.fork("tracker key").next_u64();
+        let trackers = Trackers::new(TrackersConfig {
+            peer_id,
+            key: u32::from_be_bytes(*key.to_be_bytes().first_chunk().expect("four of eight bytes")),
+            port,
+            bind: config.bind.clone(),
+            allow_private_networks: config.allow_private_networks,
+        });
+        let disk_threads = DiskThreads::start(config.disk_threads).map_err(SessionError::Start)?;
+        let (to_host, told) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared {
+            peer_id,
+            port,
+            clock: Clock::start(),
+            pool: BlockPool::default(),
+            disk: disk_threads.disk().clone(),
+            open_files: OpenFiles::for_this_process(),
+            trackers,
+            host: to_host,
+            config,
+        });
+        let (stop, stopped) = watch::channel(false);
+        let registry = Registry::default();
+        let half_open = Arc::new(Semaphore::new(MAX_HALF_OPEN));
+        let mut tasks = JoinSet::new();
+        for listener in listeners {
+            tasks.spawn(listener::run(listener, registry.clone(), half_open.clone(), stopped.clone()));
+        }
+        let mut host = JoinSet::new();
+        host.spawn(host::run(&shared, rng.fork("host"), told));
+        let running = Running {
+            listeners: tasks,
+            host,
+            stop,
+            torrents: JoinSet::new(),
+            inboxes: BTreeMap::new(),
+            next: 0,
+            disk_threads,
+        };
+        let inner = Inner { shared, registry, listening, rng, running: Mutex::new(Some(running)) };
+        Ok(Session { inner: Arc::new(inner) })
     }
 
     /// The addresses that it listens on, with their ports: unspecified addresses stand for all of the machine's.
     pub fn listening(&self) -> &[SocketAddr] {
-        &self.listening
+        &self.inner.listening
     }
 
     /// The addresses under which others could reach it: those of [`Session::listening`] with unspecified ones replaced by
-    /// the addresses of the interfaces; loopback only if there is no other.
+    /// the addresses of the interfaces; loopback only if there is no other, link-local never.
     pub fn reachable_at(&self) -> Vec<SocketAddr> {
-        self.listening.clone()
+        let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+        let interfaces: Vec<IpAddr> = interfaces.iter().map(if_addrs::Interface::ip).collect();
+        reachable(&self.inner.listening, &interfaces)
     }
 
     /// Adds a torrent and returns at once; opening and checking its files is reported by its progress and its events.
     pub async fn add(&self, add: AddTorrent) -> Result<TorrentHandle, SessionError> {
-        let _ = add;
-        Err(SessionError::Stopping)
+        let hashes = add.source.hashes();
+        let mut running = self.running();
+        let running = running.as_mut().ok_or(SessionError::Stopping)?;
+        while let Some(ended) = running.torrents.try_join_next() {
+            if let Ok(key) = ended {
+                running.inboxes.remove(&key);
+            }
+        }
+        let (inbox, receiver) = mpsc::unbounded_channel();
+        let registered = self.inner.registry.insert(hashes.all_wire().collect(), &inbox);
+        let registered = registered.ok_or(SessionError::Duplicate)?;
+        let (progress, shown) = watch::channel(Progress::default());
+        let (info, known) = watch::channel(None);
+        let (events, queue) = mpsc::unbounded_channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let key = TorrentKey(running.next);
+        running.next += 1;
+        let torrent = NewTorrent {
+            key,
+            shared: self.inner.shared.clone(),
+            add,
+            inbox: inbox.clone(),
+            receiver,
+            registered,
+            report: Report::new(progress, info, Events::new(events, waiting.clone())),
+            rng: self.inner.rng.fork_index("torrent", u64::from(key.0)),
+        };
+        running.torrents.spawn(async move {
+            torrent.run().await;
+            key
+        });
+        running.inboxes.insert(key, inbox.clone());
+        let events = Some(TorrentEvents { queue, waiting });
+        Ok(TorrentHandle { hashes, progress: shown, info: known, events, inbox })
     }
 
     /// Changes the limits, bytes per second; `None`: no limit.
     pub fn set_limits(&self, up: Option<u64>, down: Option<u64>) {
-        let _ = (up, down);
+        let _ = self.inner.shared.host.send(ToHost::Limits { up, down });
     }
 
     /// Stops every torrent as [`TorrentHandle::stop`] does, all at once, then the listeners and the disk threads. Nothing of
     /// the session runs afterwards.
-    pub async fn shutdown(&self) {}
+    pub async fn shutdown(&self) {
+        let Some(mut running) = self.running().take() else { return };
+        for inbox in running.inboxes.values() {
+            // An error means that it has ended.
+            let _ = inbox.send(ToTorrent::Stop);
+        }
+        while running.torrents.join_next().await.is_some() {}
+        let _ = running.stop.send(true);
+        while running.listeners.join_next().await.is_some() {}
+        let _ = self.inner.shared.host.send(ToHost::Stop);
+        while running.host.join_next().await.is_some() {}
+        let threads = running.disk_threads;
+        // What is queued is written first.
+        let _ = tokio::task::spawn_blocking(move || threads.join()).await;
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Running>> {
+        self.inner.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("listening", &self.inner.listening).finish_non_exhaustive()
+    }
+}
+
+fn random() -> Result<u64, SessionError> {
+    getrandom::u64().map_err(|error| SessionError::Start(io::Error::other(error)))
+}
+
+/// The prefix, then characters that need no escape anywhere.
+fn peer_id(rng: &mut Rng) -> [u8; 20] {
+    const CHARACTERS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let mut id = [0; 20];
+    id[..8].copy_from_slice(PEER_ID_PREFIX);
+    for byte in &mut id[8..] {
+        *byte = CHARACTERS[rng.index(CHARACTERS.len())];
+    }
+    id
+}
+
+fn reachable(listening: &[SocketAddr], interfaces: &[IpAddr]) -> Vec<SocketAddr> {
+    let mut found: Vec<SocketAddr> = Vec::new();
+    for listener in listening {
+        let addrs = interfaces.iter().filter(|ip| ip.is_ipv4() == listener.is_ipv4() && !is_link_local(**ip));
+        let own = [listener.ip()];
+        let ips: Vec<IpAddr> = if listener.ip().is_unspecified() { addrs.copied().collect() } else { own.to_vec() };
+        found.extend(ips.into_iter().map(|ip| SocketAddr::new(ip, listener.port())));
+    }
+    let local = |addr: &SocketAddr| scope(addr.ip()) == Some(Scope::Local);
+    if found.iter().any(|addr| !local(addr)) {
+        // Loopback stays only where the user bound to it.
+        found.retain(|addr| !local(addr) || listening.contains(addr));
+    }
+    found
+}
+
+/// Such an address means nothing without the interface that it belongs to.
+fn is_link_local(ip: IpAddr) -> bool {
+    scope(ip) == Some(Scope::Local) && !ip.is_loopback()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_named_only_when_there_is_no_other() {
+        let addrs = |texts: &[&str]| texts.iter().map(|t| t.parse::<SocketAddr>().unwrap()).collect::<Vec<_>>();
+        let ips = |texts: &[&str]| texts.iter().map(|t| t.parse::<IpAddr>().unwrap()).collect::<Vec<_>>();
+        let everywhere = addrs(&["0.0.0.0:7", "[::]:7"]);
+        let interfaces = ips(&["127.0.0.1", "10.0.0.2", "::1", "fe80::1", "2600::2"]);
+        assert_eq!(reachable(&everywhere, &interfaces), addrs(&["10.0.0.2:7", "[2600::2]:7"]));
+        assert_eq!(reachable(&everywhere, &ips(&["127.0.0.1", "::1"])), addrs(&["127.0.0.1:7", "[::1]:7"]));
+        assert_eq!(reachable(&addrs(&["127.0.0.1:7"]), &interfaces), addrs(&["127.0.0.1:7"]));
+    }
+
+    #[test]
+    fn a_peer_id_says_who_we_are_and_needs_no_escape() {
+        let id = peer_id(&mut Rng::new(1));
+        assert!(id.starts_with(b"-SH"));
+        assert!(id.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-'));
+        assert_ne!(id, peer_id(&mut Rng::new(2)));
+    }
 }

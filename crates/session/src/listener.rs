@@ -1,0 +1,173 @@
+//! The sockets on which peers reach us, for all torrents.
+//!
+//! One socket for each address, IPv4 and IPv6 apart, all with the same port. A connection that comes in is read for its
+//! handshake within a time limit, then handed to the torrent that it names.
+//!
+//! Bounds: [`MAX_HALF_OPEN`] connections without a handshake (reliability.md B3); beyond that accepting waits. When
+//! descriptors run out, accepting pauses rather than spins (F13).
+
+use crate::config::PortChoice;
+use crate::error::SessionError;
+use crate::peer::{HANDSHAKE_TIMEOUT, PeerStream, accept};
+use crate::registry::Registry;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// Incoming connections whose handshake is not read or not taken over yet (rain has the same).
+pub(crate) const MAX_HALF_OPEN: usize = 256;
+/// Connections that the system keeps for us. Chosen.
+const BACKLOG: i32 = 1024;
+/// Before accepting again when the system has no descriptors. Chosen.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Ports tried from the first one upwards. Chosen.
+const PORTS_TRIED: u16 = 1000;
+/// Times that the system is asked for a port that is free for all addresses. Chosen.
+const ANY_PORT_TRIED: u16 = 20;
+
+/// Binds a listener for each address; empty: every address of the machine. An IPv6 that this machine does not have is left
+/// out if all addresses were asked for.
+pub(crate) fn bind(addrs: &[IpAddr], port: PortChoice) -> Result<Vec<TcpListener>, SessionError> {
+    let everywhere = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+    let wanted = if addrs.is_empty() { &everywhere[..] } else { addrs };
+    let lenient = addrs.is_empty();
+    let (first, tries, step) = match port {
+        PortChoice::Any => (0, ANY_PORT_TRIED, 0),
+        PortChoice::Exactly(port) => (port, 1, 0),
+        PortChoice::FirstFreeFrom(port) => (port, PORTS_TRIED.min(u16::MAX - port).max(1), 1),
+    };
+    let mut tried = 0;
+    loop {
+        match bind_all(wanted, first + tried * step, lenient) {
+            Err(SessionError::Listen { source, .. })
+                if source.kind() == io::ErrorKind::AddrInUse && tried + 1 < tries => {}
+            other => return other,
+        }
+        tried += 1;
+    }
+}
+
+fn bind_all(addrs: &[IpAddr], port: u16, lenient: bool) -> Result<Vec<TcpListener>, SessionError> {
+    let mut listeners = Vec::new();
+    let mut port = port;
+    let mut missing = None;
+    for &addr in addrs {
+        match bind_one(SocketAddr::new(addr, port)) {
+            Ok(listener) => {
+                // The others take the port that the system gave the first.
+                port = listener.local_addr().map_or(port, |bound| bound.port());
+                listeners.push(listener);
+            }
+            Err(source) if lenient && is_absent(&source) => missing = Some(SessionError::Listen { addr, port, source }),
+            Err(source) => return Err(SessionError::Listen { addr, port, source }),
+        }
+    }
+    match missing {
+        Some(error) if listeners.is_empty() => Err(error),
+        _ => Ok(listeners),
+    }
+}
+
+/// Whether the machine does not have this address family.
+fn is_absent(error: &io::Error) -> bool {
+    let errno = rustix::io::Errno::from_io_error(error);
+    error.kind() == io::ErrorKind::AddrNotAvailable || errno == Some(rustix::io::Errno::AFNOSUPPORT)
+}
+
+fn bind_one(addr: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    // Connections of the last run that wait for their end do not keep the port.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Accepts until `stop` changes, then ends every handshake that is under way.
+pub(crate) async fn run(
+    listener: TcpListener,
+    registry: Registry,
+    half_open: Arc<Semaphore>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut handshakes = JoinSet::new();
+    loop {
+        let accepted = async {
+            let permit = half_open.clone().acquire_owned().await;
+            (listener.accept().await, permit)
+        };
+        let (accepted, permit) = tokio::select! {
+            accepted = accepted => accepted,
+            Some(_) = handshakes.join_next(), if !handshakes.is_empty() => continue,
+            _ = stop.changed() => break,
+        };
+        let Ok(permit) = permit else { break };
+        match accepted {
+            Ok((tcp, addr)) => {
+                let registry = registry.clone();
+                handshakes.spawn(async move {
+                    prepare(&tcp);
+                    let opened = tokio::time::timeout(HANDSHAKE_TIMEOUT, accept(PeerStream::Tcp(tcp), addr));
+                    match opened.await {
+                        Ok(Ok(opened)) => registry.deliver(opened, permit),
+                        Ok(Err(error)) => tracing::debug!(%addr, %error, "no handshake"),
+                        Err(_) => tracing::debug!(%addr, "no handshake in time"),
+                    }
+                });
+            }
+            Err(error) if is_passing(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept connections for now");
+                tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => {}
+                    _ = stop.changed() => break,
+                }
+            }
+        }
+    }
+    handshakes.shutdown().await;
+}
+
+/// Whether only this one connection failed.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted)
+}
+
+/// What every connection is set to: small messages leave at once.
+pub(crate) fn prepare(tcp: &TcpStream) {
+    // A socket that cannot be set so still works.
+    let _ = SockRef::from(tcp).set_tcp_nodelay(true);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: [IpAddr; 1] = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
+
+    #[tokio::test]
+    async fn the_first_free_port_is_taken_and_an_exact_one_must_be_free() {
+        let first = bind(&HERE, PortChoice::Any).unwrap();
+        let taken = first[0].local_addr().unwrap().port();
+        assert!(taken != 0);
+        assert!(matches!(bind(&HERE, PortChoice::Exactly(taken)), Err(SessionError::Listen { port, .. }) if port == taken));
+        let next = bind(&HERE, PortChoice::FirstFreeFrom(taken)).unwrap();
+        assert!(next[0].local_addr().unwrap().port() > taken);
+    }
+
+    #[tokio::test]
+    async fn all_addresses_share_one_port() {
+        let listeners = bind(&[], PortChoice::Any).unwrap();
+        let ports: Vec<u16> = listeners.iter().map(|l| l.local_addr().unwrap().port()).collect();
+        assert!(ports.iter().all(|port| *port == ports[0]), "{ports:?}");
+    }
+}

@@ -1,0 +1,584 @@
+//! The task that owns one torrent's swarm.
+//!
+//! Events come from connections in bounded batches, and from disk threads, trackers and the host as answers to what was
+//! ordered; each is fed to the machine, and its effects are carried out at once, none of which waits. So the task can
+//! always take the next event, and no two queues can wait for each other.
+//!
+//! Life: files of a known torrent are opened and checked before the machine is fed anything; a link's machine runs at once and
+//! waits for `Ready` after it has fetched the info dictionary. Stopping feeds `Stop`, waits for the machine a bounded
+//! time, then closes connections, waits for pieces that are being written, and closes the journal.
+//!
+//! Invariant: when the task ends, no connection, tracker request or disk job of this torrent is left.
+
+mod effects;
+mod files;
+mod report;
+
+use crate::add::{AddTorrent, Files, Mode, TorrentSource};
+use crate::disk::UploadSource;
+use crate::error::SessionError;
+use crate::host::{ToHost, TorrentKey};
+use crate::peer::{self, Connection, Opened, Ports};
+use crate::pool::Block;
+use crate::registry::Registered;
+use crate::session::Shared;
+use files::{Checking, Opening, Purpose, Ready, TorrentFiles};
+pub(crate) use report::{Events, Report};
+use shoal_discovery::networks::{Scope, peer_allowed};
+use shoal_machine::{Effects, Machine, Rng};
+use shoal_metainfo::{Info, InfoHashes, PieceLayers};
+use shoal_storage::Lock;
+use shoal_swarm::{Direction, Effect, Event, PeerKey, Source, Swarm, SwarmConfig};
+use shoal_wire::{Extended, Limits, Message};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// Batches of all connections that wait for the task. Chosen: with 256 KiB in a full batch at most 8 MiB of payload wait.
+const BATCHES: usize = 32;
+/// Events taken before the effects are carried out and the clock is looked at again. Chosen.
+const TURN: usize = 64;
+/// For the machine to stop; trackers have 2 s for the last announce.
+const STOP_TIMEOUT: Duration = Duration::from_millis(2500);
+/// Before trying again to finish the files of a complete download on a disk that refuses. Chosen.
+const FINISH_AGAIN: Duration = Duration::from_secs(10);
+/// For the name of a peer that the user typed. Chosen.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Names of peers that are looked up for one torrent. Chosen: a link has a few.
+const MAX_PEER_NAMES: usize = 64;
+
+/// What a connection tells its torrent, in order.
+pub(crate) enum FromPeer {
+    Connected(PeerKey, Box<Connection>),
+    Events(PeerKey, Vec<Event<Block>>),
+    /// The last of this connection.
+    Gone(PeerKey),
+}
+
+/// What others tell a torrent: answers to its orders, and the session's own.
+pub(crate) enum ToTorrent {
+    /// Reports of one connection's writer.
+    Events(PeerKey, Vec<Event<Block>>),
+    /// An answer, or something from the host.
+    Event(Event<Block>),
+    /// The answer to a `Store`.
+    Stored(Event<Block>),
+    /// The host lets us dial.
+    Dial(SocketAddr),
+    /// A dial failed or became a connection.
+    Dialed(SocketAddr, Result<Box<Opened>, std::io::Error>),
+    /// A peer dialed us; the permit is given back when it is taken over.
+    Accepted(Box<Opened>, OwnedSemaphorePermit),
+    /// The files are open, or cannot be.
+    Opened(Box<Result<Ready, SessionError>>),
+    /// The files of a complete download are in their last form, or not.
+    Finished(Result<(), shoal_storage::StorageError>),
+    /// The journal was written.
+    Flushed,
+    /// The user stops it, or the session does.
+    Stop,
+}
+
+/// One torrent.
+pub(crate) struct TorrentTask {
+    pub(super) key: TorrentKey,
+    pub(super) shared: Arc<Shared>,
+    pub(super) hashes: InfoHashes,
+    pub(super) swarm: Swarm<Block>,
+    pub(super) out: Effects<Effect<Block>>,
+    /// Events that carrying out an effect gave at once.
+    pub(super) answers: Vec<Event<Block>>,
+    pub(super) connections: BTreeMap<PeerKey, Connection>,
+    /// Connections whose writer is woken at the end of the turn.
+    pub(super) woken: BTreeSet<PeerKey>,
+    /// Told to close: what still comes from them is not fed.
+    pub(super) closing: BTreeSet<PeerKey>,
+    next_peer: u32,
+    ports: Ports,
+    pub(super) inbox: mpsc::UnboundedSender<ToTorrent>,
+    /// Connections and dials.
+    pub(super) tasks: JoinSet<()>,
+    /// Announces and look-ups: ended with the torrent.
+    pub(super) requests: JoinSet<()>,
+    pub(super) typed_trackers: BTreeSet<String>,
+    place: Files,
+    purpose: Option<Purpose>,
+    pub(super) opening: bool,
+    checking: Arc<Checking>,
+    pub(super) files: Option<Arc<TorrentFiles>>,
+    pub(super) storing: usize,
+    pub(super) flushing: bool,
+    /// The files get their last form.
+    pub(super) finishing: bool,
+    finish_at: Option<Instant>,
+    /// Whether the machine is fed.
+    driven: bool,
+    stopping: Option<Instant>,
+    pub(super) stopped: bool,
+    /// Found before the machine was fed.
+    early: Vec<(Source, Vec<SocketAddr>)>,
+    pub(super) report: Report,
+    lock: Option<Lock>,
+    _registered: Registered,
+}
+
+/// The ends of a torrent's queues that its task reads.
+pub(crate) struct Queues {
+    pub(crate) inbox: mpsc::UnboundedReceiver<ToTorrent>,
+    pub(crate) batches: mpsc::Receiver<FromPeer>,
+}
+
+/// A torrent as it is made by the session.
+pub(crate) struct NewTorrent {
+    pub(crate) key: TorrentKey,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) add: AddTorrent,
+    pub(crate) inbox: mpsc::UnboundedSender<ToTorrent>,
+    pub(crate) receiver: mpsc::UnboundedReceiver<ToTorrent>,
+    pub(crate) registered: Registered,
+    pub(crate) report: Report,
+    pub(crate) rng: Rng,
+}
+
+impl NewTorrent {
+    /// Runs it to its end.
+    pub(crate) async fn run(self) {
+        let NewTorrent { key, shared, add, inbox, receiver, registered, mut report, rng } = self;
+        let (batches, from_peers) = mpsc::channel(BATCHES);
+        let hashes = add.source.hashes();
+        let opened = shared.clone();
+        let (source, files) = (add.source.clone(), add.files.clone());
+        let downloads = matches!(add.mode, Mode::Download { .. });
+        // Touches the disk, so not on this thread.
+        let begun = tokio::task::spawn_blocking(move || begin(&opened, &source, &files, downloads)).await;
+        let Begun { lock, known } = match begun {
+            Ok(Ok(begun)) => begun,
+            Ok(Err(error)) => return report.failed(error),
+            Err(_) => return report.failed(SessionError::Stopping),
+        };
+        let (purpose, sequential) = purpose(add.mode);
+        let trackers = trackers(&add.source, &add.typed_trackers);
+        let config = SwarmConfig {
+            listen_port: Some(shared.port),
+            trackers,
+            sequential,
+            max_peers: shared.config.max_connections_per_torrent,
+            ..SwarmConfig::new(hashes.clone(), shared.peer_id)
+        };
+        let source = UploadSource {
+            storage: Arc::new(OnceLock::new()),
+            disk: shared.disk.clone(),
+            pool: shared.pool.clone(),
+        };
+        let mut task = TorrentTask {
+            key,
+            swarm: Swarm::new(config, known.is_some(), rng),
+            hashes,
+            out: Effects::new(),
+            answers: Vec::new(),
+            connections: BTreeMap::new(),
+            woken: BTreeSet::new(),
+            closing: BTreeSet::new(),
+            next_peer: 0,
+            ports: Ports { batches, reports: inbox.clone(), source },
+            inbox,
+            tasks: JoinSet::new(),
+            requests: JoinSet::new(),
+            typed_trackers: add.typed_trackers.into_iter().collect(),
+            place: add.files,
+            purpose: Some(purpose),
+            opening: false,
+            checking: Arc::default(),
+            files: None,
+            storing: 0,
+            flushing: false,
+            finishing: false,
+            finish_at: None,
+            driven: false,
+            stopping: None,
+            stopped: false,
+            early: Vec::new(),
+            report,
+            lock,
+            _registered: registered,
+            shared,
+        };
+        task.look_up(Source::User, add.peers);
+        if let TorrentSource::Magnet(magnet) = &add.source {
+            task.look_up(Source::Link, magnet.peers.clone());
+        }
+        match known {
+            Some((info, layers)) => task.open_files(info, layers),
+            None => {
+                task.drive();
+                task.feed(Event::Wake);
+            }
+        }
+        task.run(Queues { inbox: receiver, batches: from_peers }).await;
+    }
+}
+
+/// What is known before the machine exists.
+struct Begun {
+    lock: Option<Lock>,
+    known: Option<(Arc<Info>, PieceLayers)>,
+}
+
+fn begin(shared: &Shared, source: &TorrentSource, files: &Files, downloads: bool) -> Result<Begun, SessionError> {
+    let hashes = source.hashes();
+    let state_dir = shared.config.state_dir.as_deref();
+    let lock = match state_dir {
+        Some(state_dir) if downloads => Some(files::lock(state_dir, files, &hashes)?),
+        _ => None,
+    };
+    let known = match source {
+        TorrentSource::Torrent(torrent) => Some((torrent.info.clone(), torrent.layers.clone())),
+        TorrentSource::Magnet(_) => state_dir.and_then(|dir| files::kept_info(dir, files, &hashes)).map(|info| {
+            let layers = PieceLayers::empty(&info);
+            (Arc::new(info), layers)
+        }),
+    };
+    Ok(Begun { lock, known })
+}
+
+fn purpose(mode: Mode) -> (Purpose, bool) {
+    match mode {
+        Mode::Download { overwrite, sequential, select } => (Purpose::Download { overwrite, select }, sequential),
+        Mode::Seed { check } => (Purpose::Seed { check }, false),
+    }
+}
+
+/// The torrent's tiers, then those that only the user named.
+fn trackers(source: &TorrentSource, typed: &[String]) -> Vec<Vec<String>> {
+    let mut tiers = match source {
+        TorrentSource::Torrent(torrent) => torrent.trackers.clone(),
+        // A link has no tiers; each is tried on its own.
+        TorrentSource::Magnet(magnet) => magnet.trackers.iter().map(|url| vec![url.clone()]).collect(),
+    };
+    let known: BTreeSet<&String> = tiers.iter().flatten().collect();
+    let extra: Vec<Vec<String>> = typed.iter().filter(|url| !known.contains(url)).map(|url| vec![url.clone()]).collect();
+    tiers.extend(extra);
+    tiers
+}
+
+impl TorrentTask {
+    async fn run(mut self, mut queues: Queues) {
+        while !self.stopped {
+            self.wait(&mut queues).await;
+            self.run_due();
+            self.carry_out();
+            self.report_progress();
+        }
+        self.end(queues).await;
+    }
+
+    /// Waits for something to happen and feeds it.
+    async fn wait(&mut self, queues: &mut Queues) {
+        let wake = self.next_wake();
+        tokio::select! {
+            Some(told) = queues.inbox.recv() => self.receive(told),
+            Some(batch) = queues.batches.recv() => self.receive_batch(batch),
+            Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => {}
+            Some(_) = self.requests.join_next(), if !self.requests.is_empty() => {}
+            () = tokio::time::sleep_until(wake) => {}
+        }
+        // What is there already shares the turn.
+        for _ in 0..TURN {
+            let Ok(told) = queues.inbox.try_recv() else { break };
+            self.receive(told);
+        }
+        for _ in 0..TURN {
+            let Ok(batch) = queues.batches.try_recv() else { break };
+            self.receive_batch(batch);
+        }
+    }
+
+    fn next_wake(&self) -> Instant {
+        let clock = &self.shared.clock;
+        let machine = if self.driven { clock.instant(self.swarm.deadline()) } else { clock.instant(None) };
+        let journal = match &self.files {
+            Some(files) if !self.flushing => clock.instant(files.deadline()),
+            _ => clock.instant(None),
+        };
+        let others = [self.report.due(self.opening), self.stopping, self.finish_at];
+        others.into_iter().flatten().fold(machine.min(journal), Instant::min)
+    }
+
+    /// What time alone makes due.
+    fn run_due(&mut self) {
+        let now = Instant::now();
+        if self.driven && self.swarm.deadline().is_some_and(|at| at <= self.shared.clock.now()) {
+            self.feed(Event::Wake);
+        }
+        if self.stopping.is_some_and(|at| at <= now) {
+            self.stopped = true;
+        }
+        if self.finish_at.is_some_and(|at| at <= now) {
+            self.finish_at = None;
+            self.finish_files();
+        }
+        self.flush_if_due();
+    }
+
+    /// Feeds the machine; its effects wait for [`TorrentTask::carry_out`].
+    pub(super) fn feed(&mut self, event: Event<Block>) {
+        self.swarm.handle(self.shared.clock.now(), event, &mut self.out);
+        self.report.changed();
+    }
+
+    fn receive(&mut self, told: ToTorrent) {
+        match told {
+            ToTorrent::Event(Event::Found { source, addrs }) if !self.driven => self.early.push((source, addrs)),
+            ToTorrent::Event(event) => {
+                if self.driven {
+                    self.feed(event);
+                }
+            }
+            ToTorrent::Events(peer, events) => self.receive_events(peer, events),
+            ToTorrent::Stored(event) => {
+                self.storing -= 1;
+                self.feed(event);
+            }
+            ToTorrent::Dial(addr) => self.dial(addr),
+            ToTorrent::Dialed(addr, result) => {
+                self.tell_host(ToHost::DialEnded(self.key));
+                match result {
+                    Ok(opened) => self.connect(*opened, Direction::Outgoing),
+                    Err(error) => {
+                        tracing::debug!(%addr, %error, "cannot connect");
+                        self.feed(Event::DialFailed { addr });
+                    }
+                }
+            }
+            ToTorrent::Accepted(opened, permit) => {
+                if self.driven && self.stopping.is_none() {
+                    self.connect(*opened, Direction::Incoming);
+                }
+                drop(permit);
+            }
+            ToTorrent::Opened(result) => self.opened(*result),
+            ToTorrent::Finished(result) => self.finished(result),
+            ToTorrent::Flushed => self.flushing = false,
+            ToTorrent::Stop => self.stop(),
+        }
+    }
+
+    fn finished(&mut self, result: Result<(), shoal_storage::StorageError>) {
+        self.finishing = false;
+        match result {
+            Ok(()) => self.report.complete(),
+            Err(error) => {
+                self.report.disk_trouble(error.to_string());
+                self.finish_at = Some(Instant::now() + FINISH_AGAIN);
+            }
+        }
+    }
+
+    fn receive_batch(&mut self, batch: FromPeer) {
+        match batch {
+            FromPeer::Connected(peer, connection) => {
+                let (addr, direction, handshake) = (connection.addr, connection.direction, connection.handshake);
+                self.connections.insert(peer, *connection);
+                self.feed(Event::Connected { peer, addr, direction, handshake });
+            }
+            FromPeer::Events(peer, events) => self.receive_events(peer, events),
+            FromPeer::Gone(peer) => {
+                self.closing.remove(&peer);
+                if self.connections.remove(&peer).is_some() {
+                    self.feed(Event::Disconnected { peer });
+                }
+            }
+        }
+        // A batch may ask for much: its answers should not wait for the next.
+        self.carry_out();
+    }
+
+    fn receive_events(&mut self, peer: PeerKey, events: Vec<Event<Block>>) {
+        for event in events {
+            if self.closing.contains(&peer) {
+                return;
+            }
+            let Some(connection) = self.connections.get_mut(&peer) else { return };
+            let event = match event {
+                Event::Block { block, .. } if !connection.grants.arrived(block) => {
+                    let raw = shoal_wire::RawBlock { piece: block.piece.0, begin: block.begin, length: block.length };
+                    Event::Unrequested { peer, block: raw }
+                }
+                Event::Message { peer, mut message } => {
+                    self.leave_out_forbidden(&mut message);
+                    Event::Message { peer, message }
+                }
+                Event::UploadFailed { block, lost: true, .. } => {
+                    // Its journal's lock may be held by a sync, so not on this thread.
+                    if let Some(files) = self.files.clone() {
+                        self.shared.disk.run(move || files.lost(block.piece));
+                    }
+                    event
+                }
+                other => other,
+            };
+            self.feed(event);
+        }
+    }
+
+    /// Peers that other peers name are bound by the rule on private networks.
+    fn leave_out_forbidden(&self, message: &mut Message) {
+        if let Message::Extended { message: Extended::Pex(pex), .. } = message {
+            let allow = self.shared.config.allow_private_networks;
+            pex.added.retain(|peer| peer_allowed(Scope::Public, peer.addr, allow));
+        }
+    }
+
+    fn connect(&mut self, opened: Opened, direction: Direction) {
+        let peer = PeerKey(self.next_peer);
+        // 2^32 connections of one torrent take years; the machine must never see a number twice.
+        let Some(next) = self.next_peer.checked_add(1) else { return };
+        self.next_peer = next;
+        let limits = match &self.files {
+            Some(files) => Limits::for_pieces(files.storage.layout().pieces()),
+            None => Limits::UNKNOWN,
+        };
+        let ports = self.ports.clone();
+        let mine = self.handshake(opened.handshake.info_hash);
+        self.tasks.spawn(async move {
+            if direction == Direction::Incoming {
+                let sent = tokio::time::timeout(peer::HANDSHAKE_TIMEOUT, opened.stream.write_all(&mine.encode())).await;
+                if !matches!(sent, Ok(Ok(()))) {
+                    return;
+                }
+            }
+            peer::run(peer, opened, direction, limits, ports).await;
+        });
+    }
+
+    /// Where the files are, or will be.
+    pub(super) fn place(&self) -> Files {
+        self.place.clone()
+    }
+
+    /// Opens and checks the files on a thread of its own: that may take as long as reading all of them.
+    pub(super) fn open_files(&mut self, info: Arc<Info>, layers: PieceLayers) {
+        let Some(purpose) = self.purpose.take() else { return };
+        self.opening = true;
+        self.report.metadata(info.clone());
+        let opening = Opening {
+            info,
+            layers,
+            files: self.place.clone(),
+            purpose,
+            state_dir: self.shared.config.state_dir.clone(),
+            open_files: self.shared.open_files.clone(),
+            checking: self.checking.clone(),
+        };
+        let inbox = self.inbox.clone();
+        self.tasks.spawn(async move {
+            let opened = tokio::task::spawn_blocking(move || files::open(opening)).await;
+            // The thread ends only by its result; a panic there is ours and is not hidden.
+            let opened = opened.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+            let _ = inbox.send(ToTorrent::Opened(Box::new(opened)));
+        });
+    }
+
+    fn opened(&mut self, result: Result<Ready, SessionError>) {
+        self.opening = false;
+        let Ready { info, layers, have, selection, files, problem } = match result {
+            Ok(ready) => ready,
+            Err(_) if self.stopping.is_some() => {
+                // A check that was told to end; the machine is not waited for if it never ran.
+                self.stopped |= !self.driven;
+                return;
+            }
+            Err(error) => return self.fail(error),
+        };
+        if let Some(problem) = problem {
+            tracing::warn!(problem, "the resume state is not used, or not wholly");
+        }
+        let files = Arc::new(files);
+        // It was empty: files are opened once.
+        let _ = self.ports.source.storage.set(files.storage.clone());
+        self.files = Some(files);
+        if self.stopping.is_some() {
+            self.stopped |= !self.driven;
+            return;
+        }
+        self.report.checked(have.count());
+        self.drive();
+        self.feed(Event::Ready { info, layers, have, selection });
+        for (source, addrs) in std::mem::take(&mut self.early) {
+            self.feed(Event::Found { source, addrs });
+        }
+    }
+
+    /// From now on the machine is fed, and the host counts it.
+    fn drive(&mut self) {
+        if !self.driven {
+            self.driven = true;
+            self.tell_host(ToHost::Added(self.key, self.inbox.clone()));
+        }
+    }
+
+    /// Ends with an error; peers and trackers that know of us are told.
+    pub(super) fn fail(&mut self, error: SessionError) {
+        self.report.failed(error);
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.stopping = Some(Instant::now() + STOP_TIMEOUT);
+        self.checking.cancel.store(true, Ordering::Relaxed);
+        if self.driven {
+            self.feed(Event::Stop);
+        } else {
+            self.stopped = !self.opening;
+        }
+    }
+
+    /// Closes everything and waits for it.
+    async fn end(mut self, mut queues: Queues) {
+        self.tell_host(ToHost::Removed(self.key));
+        self.requests.shutdown().await;
+        for connection in self.connections.values() {
+            connection.outbox.close();
+        }
+        // Whoever waits to hand on a batch ends; dials are cut short.
+        drop(queues.batches);
+        self.connections.clear();
+        while self.opening || self.storing > 0 || self.flushing || self.finishing {
+            match queues.inbox.recv().await {
+                Some(ToTorrent::Stored(_)) => self.storing -= 1,
+                Some(ToTorrent::Opened(opened)) => {
+                    self.opening = false;
+                    self.files = self.files.or(opened.ok().map(|ready| Arc::new(ready.files)));
+                }
+                Some(ToTorrent::Flushed) => self.flushing = false,
+                Some(ToTorrent::Finished(Ok(()))) => self.finished(Ok(())),
+                Some(ToTorrent::Finished(Err(_))) => self.finishing = false,
+                Some(_) => {}
+                // We hold a sender ourselves, so this does not come.
+                None => break,
+            }
+        }
+        self.tasks.shutdown().await;
+        if let Some(files) = self.files.take() {
+            let (done, closed) = oneshot::channel();
+            let now = self.shared.clock.now();
+            self.shared.disk.run(move || {
+                files.stop(now);
+                let _ = done.send(());
+            });
+            // An error means that the disk threads have ended, which they do after us.
+            let _ = closed.await;
+        }
+        // Another process may have it now.
+        drop(self.lock.take());
+        self.report.stopped(self.swarm.progress());
+    }
+}

@@ -1,0 +1,194 @@
+//! What the swarm's machine orders, carried out.
+//!
+//! Nothing here waits: messages go into outboxes, hashing and writing to disk threads, announces and dials to tasks whose
+//! answers come back as events.
+
+use super::{MAX_PEER_NAMES, RESOLVE_TIMEOUT, ToTorrent, TorrentTask, files};
+use crate::dialer;
+use crate::error::SessionError;
+use crate::host::ToHost;
+use crate::pool::Block;
+use crate::progress::TorrentEvent;
+use shoal_metainfo::{Info, PieceLayers};
+use shoal_swarm::{AnnounceRequest, Effect, Event, Notice, PeerKey, Source, TrackerKey};
+use shoal_wire::Handshake;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+impl TorrentTask {
+    /// Carries out all that was ordered, and what the machine orders in answer to it; then wakes the writers concerned.
+    pub(super) fn carry_out(&mut self) {
+        while !self.out.is_empty() {
+            let mut ordered = std::mem::take(&mut self.out);
+            for effect in ordered.drain() {
+                self.carry_out_one(effect);
+            }
+            // It keeps its memory for the next turn.
+            self.out = ordered;
+            for event in std::mem::take(&mut self.answers) {
+                self.feed(event);
+            }
+        }
+        for peer in std::mem::take(&mut self.woken) {
+            if let Some(connection) = self.connections.get(&peer) {
+                connection.outbox.wake();
+            }
+        }
+    }
+
+    fn carry_out_one(&mut self, effect: Effect<Block>) {
+        match effect {
+            Effect::Send { peer, message } => self.with(peer, |connection| connection.outbox.send(&message)),
+            Effect::Grant { peer, block } => self.with(peer, |connection| connection.grants.grant(block)),
+            Effect::Revoke { peer, block } => self.with(peer, |connection| connection.grants.revoke(block)),
+            Effect::Upload { peer, block } => self.with(peer, |connection| connection.outbox.upload(block)),
+            Effect::CancelUpload { peer, block } => {
+                if self.connections.get(&peer).is_some_and(|connection| connection.outbox.cancel(block)) {
+                    self.answers.push(Event::Uploaded { peer, block });
+                }
+            }
+            Effect::Disconnect { peer, reason } => {
+                if let Some(connection) = self.connections.get(&peer) {
+                    tracing::debug!(addr = %connection.addr, reason = reason.describe(), "closing a connection");
+                    connection.outbox.finish();
+                    self.closing.insert(peer);
+                }
+            }
+            Effect::Dial { addr } => self.tell_host(ToHost::Dial(self.key, addr)),
+            Effect::Store { piece, expected, blocks, digests } => {
+                let Some(files) = self.files.clone() else { return };
+                let (inbox, clock) = (self.inbox.clone(), self.shared.clock);
+                self.storing += 1;
+                self.shared.disk.run(move || {
+                    let outcome = files.store(clock.now(), piece, &expected, blocks, digests);
+                    let _ = inbox.send(ToTorrent::Stored(Event::Stored { piece, outcome }));
+                });
+            }
+            Effect::Metadata { bytes } => self.use_metadata(&bytes),
+            Effect::Announce { tracker, request } => self.announce(tracker, request),
+            Effect::Demand(demand) => self.tell_host(ToHost::Demand(self.key, demand)),
+            Effect::Notice(notice) => self.notice(notice),
+        }
+    }
+
+    fn with(&mut self, peer: PeerKey, act: impl FnOnce(&mut crate::peer::Connection)) {
+        // A connection that is gone has been reported, or will be next.
+        if let Some(connection) = self.connections.get_mut(&peer) {
+            act(connection);
+            self.woken.insert(peer);
+        }
+    }
+
+    pub(super) fn tell_host(&self, told: ToHost) {
+        // The host outlives the torrents; an error means that the session is ending.
+        let _ = self.shared.host.send(told);
+    }
+
+    /// What we say first on a connection, or answer.
+    pub(super) fn handshake(&self, info_hash: [u8; 20]) -> Handshake {
+        Handshake::new(info_hash, self.shared.peer_id, self.hashes.v2.is_some(), false)
+    }
+
+    pub(super) fn dial(&mut self, addr: SocketAddr) {
+        let mine = self.handshake(self.hashes.wire());
+        let ours: Vec<[u8; 20]> = self.hashes.all_wire().collect();
+        let (inbox, shared) = (self.inbox.clone(), self.shared.clone());
+        self.tasks.spawn(async move {
+            let dialed = dialer::dial(addr, &shared.config.bind, mine, &ours).await;
+            let _ = inbox.send(ToTorrent::Dialed(addr, dialed.map(Box::new)));
+        });
+    }
+
+    fn announce(&mut self, tracker: TrackerKey, request: AnnounceRequest) {
+        let (inbox, shared) = (self.inbox.clone(), self.shared.clone());
+        let hashes: Vec<[u8; 20]> = self.hashes.all_wire().collect();
+        let typed = self.typed_trackers.contains(&request.url);
+        let reports = self.report.events();
+        self.requests.spawn(async move {
+            let url = request.url.clone();
+            let result = shared.trackers.announce(&request, &hashes, typed).await;
+            match &result {
+                Ok(reply) => {
+                    if let Some(warning) = reply.warning.clone() {
+                        reports.send(TorrentEvent::TrackerWarning { url, warning });
+                    }
+                }
+                Err(error) => reports.send(TorrentEvent::TrackerError { url, reason: error.to_string() }),
+            }
+            let result = result.map_err(|error| error.to_string());
+            let _ = inbox.send(ToTorrent::Event(Event::Announced { tracker, result }));
+        });
+    }
+
+    fn use_metadata(&mut self, bytes: &[u8]) {
+        let info = match Info::parse(bytes) {
+            Ok((info, _)) => Arc::new(info),
+            Err(error) => return self.fail(SessionError::Metadata(error)),
+        };
+        // A link may carry only one of a hybrid's hashes; what it fetched says both.
+        if let Some(state_dir) = self.shared.config.state_dir.clone() {
+            let (files, hashes, info) = (self.place(), self.hashes.clone(), info.clone());
+            self.shared.disk.run(move || files::keep_info(&state_dir, &files, &info, &hashes));
+        }
+        let layers = PieceLayers::empty(&info);
+        self.open_files(info, layers);
+    }
+
+    /// Resolves names of peers; all at once, each within a bounded time.
+    pub(super) fn look_up(&mut self, source: Source, names: Vec<(String, u16)>) {
+        for (host, port) in names.into_iter().take(MAX_PEER_NAMES) {
+            let inbox = self.inbox.clone();
+            self.requests.spawn(async move {
+                let looked_up = tokio::net::lookup_host((host.as_str(), port));
+                let addrs = match tokio::time::timeout(RESOLVE_TIMEOUT, looked_up).await {
+                    Ok(Ok(found)) => found.collect(),
+                    Ok(Err(error)) => return tracing::warn!(host, %error, "cannot resolve a peer's name"),
+                    Err(_) => return tracing::warn!(host, "no answer for a peer's name"),
+                };
+                let _ = inbox.send(ToTorrent::Event(Event::Found { source, addrs }));
+            });
+        }
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::Piece(piece) => self.report.event(TorrentEvent::Piece(piece)),
+            Notice::Complete => self.finish_files(),
+            Notice::Banned { addr, reason } => {
+                self.report.event(TorrentEvent::Banned { addr, reason: reason.describe().to_owned() });
+            }
+            Notice::DiskTrouble { reason } => self.report.disk_trouble(reason),
+            Notice::DiskRecovered => self.report.disk_recovered(),
+            Notice::Stopped => self.stopped = true,
+        }
+    }
+
+    /// Gives the files of a complete download their last form; only then it is reported complete.
+    pub(super) fn finish_files(&mut self) {
+        let Some(files) = self.files.clone() else { return };
+        let (inbox, clock) = (self.inbox.clone(), self.shared.clock);
+        self.finishing = true;
+        self.shared.disk.run(move || {
+            let finished = files.finish();
+            if let Err(error) = files.flush(clock.now(), true) {
+                tracing::warn!(%error, "cannot write the resume state");
+            }
+            let _ = inbox.send(ToTorrent::Finished(finished));
+        });
+    }
+
+    /// Lets a disk thread write the journal when it is due; one at a time.
+    pub(super) fn flush_if_due(&mut self) {
+        let now = self.shared.clock.now();
+        let due = |files: &files::TorrentFiles| files.deadline().is_some_and(|at| at <= now);
+        let Some(files) = self.files.clone().filter(|files| !self.flushing && due(files)) else { return };
+        self.flushing = true;
+        let inbox = self.inbox.clone();
+        self.shared.disk.run(move || {
+            if let Err(error) = files.flush(now, false) {
+                tracing::warn!(%error, "cannot write the resume state");
+            }
+            let _ = inbox.send(ToTorrent::Flushed);
+        });
+    }
+}

@@ -1,0 +1,188 @@
+//! What a torrent tells the world: a snapshot about ten times a second while something changes, and events.
+
+use super::TorrentTask;
+use super::files::Checking;
+use crate::error::SessionError;
+use crate::progress::{Phase, Progress, TorrentEvent};
+use shoal_layout::MAX_PIECES;
+use shoal_metainfo::Info;
+use shoal_swarm::SwarmProgress;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+/// Between snapshots (the design's "about ten times a second").
+const EVERY: Duration = Duration::from_millis(100);
+/// Events that wait for a reader who does not come: every piece of the largest torrent, and some more. Beyond it they are lost.
+const MAX_EVENTS: usize = MAX_PIECES as usize + 4096;
+
+/// Where events are put in. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Events {
+    queue: mpsc::UnboundedSender<TorrentEvent>,
+    /// How many wait.
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Events {
+    pub(crate) fn new(queue: mpsc::UnboundedSender<TorrentEvent>, waiting: Arc<AtomicUsize>) -> Events {
+        Events { queue, waiting }
+    }
+
+    pub(crate) fn send(&self, event: TorrentEvent) {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) < MAX_EVENTS {
+            // Nobody may want them.
+            let _ = self.queue.send(event);
+        } else {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The torrent's side of what its handle shows.
+pub(crate) struct Report {
+    progress: watch::Sender<Progress>,
+    info: watch::Sender<Option<Arc<Info>>>,
+    events: Events,
+    last: Instant,
+    changed: bool,
+    complete: bool,
+    trouble: Option<String>,
+}
+
+impl Report {
+    pub(crate) fn new(
+        progress: watch::Sender<Progress>,
+        info: watch::Sender<Option<Arc<Info>>>,
+        events: Events,
+    ) -> Report {
+        Report { progress, info, events, last: Instant::now(), changed: true, complete: false, trouble: None }
+    }
+
+    /// For tasks that report by themselves.
+    pub(super) fn events(&self) -> Events {
+        self.events.clone()
+    }
+
+    pub(super) fn event(&self, event: TorrentEvent) {
+        self.events.send(event);
+    }
+
+    /// There may be something new to show.
+    pub(super) fn changed(&mut self) {
+        self.changed = true;
+    }
+
+    /// When the next snapshot is due.
+    pub(super) fn due(&self, opening: bool) -> Option<Instant> {
+        (self.changed || opening).then(|| self.last + EVERY)
+    }
+
+    pub(super) fn metadata(&mut self, info: Arc<Info>) {
+        self.info.send_replace(Some(info.clone()));
+        self.events.send(TorrentEvent::Metadata(info));
+    }
+
+    pub(super) fn checked(&mut self, pieces: u32) {
+        self.events.send(TorrentEvent::Checked { pieces });
+    }
+
+    /// Everything selected is in its last form.
+    pub(super) fn complete(&mut self) {
+        self.disk_recovered();
+        self.complete = true;
+        self.changed = true;
+        self.events.send(TorrentEvent::Complete);
+    }
+
+    pub(super) fn disk_trouble(&mut self, reason: String) {
+        self.trouble = Some(reason.clone());
+        self.changed = true;
+        self.events.send(TorrentEvent::DiskTrouble { reason });
+    }
+
+    pub(super) fn disk_recovered(&mut self) {
+        self.changed = true;
+        if self.trouble.take().is_some() {
+            self.events.send(TorrentEvent::DiskRecovered);
+        }
+    }
+
+    pub(super) fn failed(&mut self, error: SessionError) {
+        self.events.send(TorrentEvent::Failed(error));
+    }
+
+    /// The last snapshot.
+    pub(super) fn stopped(&mut self, swarm: SwarmProgress) {
+        let last = Progress { download_rate: 0, upload_rate: 0, peers: 0, full_copies: 0, ..snapshot(&swarm, Phase::Stopped) };
+        self.progress.send_replace(last);
+    }
+
+    fn publish(&mut self, swarm: SwarmProgress, opening: Option<&Checking>) {
+        let phase = match (opening, &self.trouble) {
+            (Some(checking), _) => Phase::Checking {
+                done_bytes: checking.done_bytes.load(Ordering::Relaxed),
+                total_bytes: checking.total_bytes.load(Ordering::Relaxed),
+            },
+            (None, Some(reason)) => Phase::Paused { reason: reason.clone() },
+            (None, None) if !swarm.has_layout => Phase::Metadata,
+            (None, None) if self.complete => Phase::Seeding,
+            (None, None) => Phase::Downloading,
+        };
+        self.progress.send_replace(snapshot(&swarm, phase));
+    }
+}
+
+fn snapshot(swarm: &SwarmProgress, phase: Phase) -> Progress {
+    Progress {
+        reason: reason(swarm, &phase),
+        phase,
+        done_bytes: swarm.done_bytes,
+        total_bytes: swarm.total_bytes,
+        pieces_done: swarm.pieces_done,
+        pieces_total: swarm.pieces_total,
+        download_rate: swarm.download_rate,
+        upload_rate: swarm.upload_rate,
+        downloaded: swarm.downloaded,
+        uploaded: swarm.uploaded,
+        wasted: swarm.wasted,
+        peers: swarm.peers,
+        full_copies: swarm.seeds,
+        known_addresses: swarm.known_addresses,
+        banned: swarm.banned,
+    }
+}
+
+/// Why nothing moves.
+fn reason(swarm: &SwarmProgress, phase: &Phase) -> Option<String> {
+    let text = match phase {
+        Phase::Paused { reason } => return Some(reason.clone()),
+        Phase::Metadata | Phase::Downloading if swarm.download_rate > 0 => return None,
+        Phase::Metadata | Phase::Downloading if swarm.peers == 0 => match (swarm.known_addresses, swarm.dialing) {
+            (0, _) => "no peers known yet",
+            (_, 0) => "none of the known peers can be reached",
+            _ => "connecting to peers",
+        },
+        Phase::Metadata if swarm.metadata_offers == 0 => "connected peers do not have the torrent's metadata yet",
+        Phase::Metadata => "fetching metadata",
+        Phase::Downloading if swarm.interesting == 0 => "connected peers have none of the missing pieces",
+        Phase::Downloading if swarm.unchoking == 0 => "connected peers do not send to us yet (choked)",
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+impl TorrentTask {
+    /// Shows a snapshot if one is due.
+    pub(super) fn report_progress(&mut self) {
+        let now = Instant::now();
+        if self.report.due(self.opening).is_some_and(|due| due <= now) {
+            self.report.last = now;
+            self.report.changed = false;
+            let checking = self.opening.then_some(&*self.checking);
+            self.report.publish(self.swarm.progress(), checking);
+        }
+    }
+}
