@@ -25,7 +25,7 @@ pub use error::{MetainfoError, Place, Warning};
 pub use hashes::{HashTextError, InfoHashV1, InfoHashV2, InfoHashes};
 pub use info::{Attributes, File, Format, Info};
 pub use layers::{LayerError, PieceHashes, PieceLayers, PieceRoot};
-pub use magnet::{Magnet, MagnetError};
+pub use magnet::{MAX_LINK_BYTES, Magnet, MagnetError};
 pub use torrent::Torrent;
 
 /// Bytes in a torrent file, at most (reliability.md A3).
