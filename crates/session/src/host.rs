@@ -1,59 +1,79 @@
-//! The task that owns the process's `Host` machine.
-use crate::session::Shared;
-use crate::torrent::ToTorrent;
-use shoal_machine::Rng;
-use shoal_swarm::{Credit, Demand, Event};
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use tokio::sync::mpsc;
+//! The task that owns the process's `Host` machine: rates, upload slots, dials and connections of all torrents.
+//!
+//! Torrents tell it what they want; it tells them what they may. Its queue is bounded by what torrents order: a demand when
+//! it changes, the dials that a swarm lets be under way, one event for each connection that opens or closes.
 
-/// A torrent's number within its session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct TorrentKey(pub(crate) u32);
+use crate::clock::Clock;
+use crate::torrent::ToTorrent;
+use shoal_machine::{Effects, Machine};
+use shoal_swarm::{Event, Host, HostConfig, HostEffect, HostEvent, SwarmKey};
+use std::collections::BTreeMap;
+use tokio::sync::{mpsc, watch};
 
 /// What torrents and the session tell the host.
 pub(crate) enum ToHost {
-    /// A torrent's machine runs now.
-    Added(TorrentKey, mpsc::UnboundedSender<ToTorrent>),
-    /// It has ended.
-    Removed(TorrentKey),
-    /// What it would use.
-    Demand(TorrentKey, Demand),
-    /// It would dial.
-    Dial(TorrentKey, SocketAddr),
-    /// A dial that was allowed is over.
-    DialEnded(TorrentKey),
-    /// The user changed the limits.
-    Limits { up: Option<u64>, down: Option<u64> },
+    /// A torrent's machine runs now; this is where it is told.
+    Joined(SwarmKey, mpsc::UnboundedSender<ToTorrent>),
+    /// Anything else; `Left` is the last of a torrent.
+    Event(HostEvent),
     /// The session ends.
     Stop,
 }
 
-pub(crate) fn run(
-    shared: &Shared,
-    rng: Rng,
-    mut told: mpsc::UnboundedReceiver<ToHost>,
-) -> impl Future<Output = ()> + use<> {
-    let _ = (&shared.config, rng);
-    async move {
-        let mut torrents = BTreeMap::new();
-        while let Some(told) = told.recv().await {
-            match told {
-                ToHost::Added(key, inbox) => {
-                    let credit = Credit { up: Credit::UNLIMITED, down: Credit::UNLIMITED };
-                    let _ = inbox.send(ToTorrent::Event(Event::Credit(credit)));
-                    let _ = inbox.send(ToTorrent::Event(Event::UploadSlots(8)));
-                    torrents.insert(key, inbox);
-                }
-                ToHost::Removed(key) => drop(torrents.remove(&key)),
-                ToHost::Dial(key, addr) => {
-                    if let Some(inbox) = torrents.get(&key) {
-                        let _ = inbox.send(ToTorrent::Dial(addr));
+/// The host's task.
+pub(crate) struct HostTask {
+    host: Host,
+    clock: Clock,
+    torrents: BTreeMap<SwarmKey, mpsc::UnboundedSender<ToTorrent>>,
+    accepting: watch::Sender<bool>,
+}
+
+impl HostTask {
+    /// `accepting` is what the listeners look at.
+    pub(crate) fn new(config: HostConfig, clock: Clock, accepting: watch::Sender<bool>) -> HostTask {
+        HostTask { host: Host::new(config), clock, torrents: BTreeMap::new(), accepting }
+    }
+
+    /// Runs until it is told to stop.
+    pub(crate) async fn run(mut self, mut told: mpsc::UnboundedReceiver<ToHost>) {
+        let mut out = Effects::new();
+        loop {
+            let event = tokio::select! {
+                told = told.recv() => match told {
+                    Some(ToHost::Joined(swarm, inbox)) => {
+                        self.torrents.insert(swarm, inbox);
+                        HostEvent::Joined(swarm)
                     }
-                }
-                ToHost::Demand(..) | ToHost::DialEnded(_) | ToHost::Limits { .. } => {}
-                ToHost::Stop => return,
+                    Some(ToHost::Event(event)) => {
+                        if let HostEvent::Left(swarm) = event {
+                            self.torrents.remove(&swarm);
+                        }
+                        event
+                    }
+                    Some(ToHost::Stop) | None => return,
+                },
+                () = tokio::time::sleep_until(self.clock.instant(self.host.deadline())) => HostEvent::Wake,
+            };
+            self.host.handle(self.clock.now(), event, &mut out);
+            for effect in out.drain() {
+                self.carry_out(effect);
             }
+        }
+    }
+
+    fn carry_out(&self, effect: HostEffect) {
+        let (swarm, told) = match effect {
+            HostEffect::Credit(swarm, credit) => (swarm, ToTorrent::Event(Event::Credit(credit))),
+            HostEffect::UploadSlots(swarm, slots) => (swarm, ToTorrent::Event(Event::UploadSlots(slots))),
+            HostEffect::Dial(swarm, addr) => (swarm, ToTorrent::Dial(addr)),
+            HostEffect::Accepting(accepting) => {
+                self.accepting.send_replace(accepting);
+                return;
+            }
+        };
+        if let Some(torrent) = self.torrents.get(&swarm) {
+            // An error means that it is ending; `Left` follows.
+            let _ = torrent.send(told);
         }
     }
 }

@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 /// Incoming connections whose handshake is not read or not taken over yet (rain has the same).
@@ -92,17 +92,30 @@ fn bind_one(addr: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
+/// When a listener may accept.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    /// A permit for each connection without a handshake.
+    pub(crate) half_open: Arc<Semaphore>,
+    /// Whether the host has room for another connection.
+    pub(crate) accepting: watch::Receiver<bool>,
+}
+
+impl Gate {
+    /// Waits until another connection may come in; `None` when the session ends. Cancel safe.
+    async fn pass(&mut self) -> Option<OwnedSemaphorePermit> {
+        let permit = self.half_open.clone().acquire_owned().await.ok()?;
+        self.accepting.wait_for(|accepting| *accepting).await.ok()?;
+        Some(permit)
+    }
+}
+
 /// Accepts until `stop` changes, then ends every handshake that is under way.
-pub(crate) async fn run(
-    listener: TcpListener,
-    registry: Registry,
-    half_open: Arc<Semaphore>,
-    mut stop: watch::Receiver<bool>,
-) {
+pub(crate) async fn run(listener: TcpListener, registry: Registry, mut gate: Gate, mut stop: watch::Receiver<bool>) {
     let mut handshakes = JoinSet::new();
     loop {
         let accepted = async {
-            let permit = half_open.clone().acquire_owned().await;
+            let permit = gate.pass().await;
             (listener.accept().await, permit)
         };
         let (accepted, permit) = tokio::select! {
@@ -110,7 +123,7 @@ pub(crate) async fn run(
             Some(_) = handshakes.join_next(), if !handshakes.is_empty() => continue,
             _ = stop.changed() => break,
         };
-        let Ok(permit) = permit else { break };
+        let Some(permit) = permit else { break };
         match accepted {
             Ok((tcp, addr)) => {
                 let registry = registry.clone();

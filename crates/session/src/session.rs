@@ -10,8 +10,8 @@ use crate::config::SessionConfig;
 use crate::disk::{Disk, DiskThreads};
 use crate::error::SessionError;
 use crate::handle::{TorrentEvents, TorrentHandle};
-use crate::host::{self, ToHost, TorrentKey};
-use crate::listener::{self, MAX_HALF_OPEN};
+use crate::host::{HostTask, ToHost};
+use crate::listener::{self, Gate, MAX_HALF_OPEN};
 use crate::pool::BlockPool;
 use crate::progress::Progress;
 use crate::registry::Registry;
@@ -20,6 +20,7 @@ use shoal_discovery::networks::{Scope, scope};
 use shoal_discovery::{Trackers, TrackersConfig};
 use shoal_machine::Rng;
 use shoal_storage::OpenFiles;
+use shoal_swarm::{HostConfig, HostEvent, SwarmKey};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -68,8 +69,8 @@ struct Running {
     listeners: JoinSet<()>,
     host: JoinSet<()>,
     stop: watch::Sender<bool>,
-    torrents: JoinSet<TorrentKey>,
-    inboxes: BTreeMap<TorrentKey, mpsc::UnboundedSender<ToTorrent>>,
+    torrents: JoinSet<SwarmKey>,
+    inboxes: BTreeMap<SwarmKey, mpsc::UnboundedSender<ToTorrent>>,
     next: u32,
     disk_threads: DiskThreads,
 }
@@ -105,14 +106,21 @@ impl Session {
             config,
         });
         let (stop, stopped) = watch::channel(false);
+        let (accept, accepting) = watch::channel(true);
         let registry = Registry::default();
         let half_open = Arc::new(Semaphore::new(MAX_HALF_OPEN));
         let mut tasks = JoinSet::new();
         for listener in listeners {
-            tasks.spawn(listener::run(listener, registry.clone(), half_open.clone(), stopped.clone()));
+            let gate = Gate { half_open: half_open.clone(), accepting: accepting.clone() };
+            tasks.spawn(listener::run(listener, registry.clone(), gate, stopped.clone()));
         }
         let mut host = JoinSet::new();
-        host.spawn(host::run(&shared, rng.fork("host"), told));
+        let limits = HostConfig {
+            up: shared.config.up_limit_bytes_per_s,
+            down: shared.config.down_limit_bytes_per_s,
+            max_connections: shared.config.max_connections,
+        };
+        host.spawn(HostTask::new(limits, shared.clock, accept).run(told));
         let running = Running {
             listeners: tasks,
             host,
@@ -156,7 +164,7 @@ impl Session {
         let (info, known) = watch::channel(None);
         let (events, queue) = mpsc::unbounded_channel();
         let waiting = Arc::new(AtomicUsize::new(0));
-        let key = TorrentKey(running.next);
+        let key = SwarmKey(running.next);
         running.next += 1;
         let torrent = NewTorrent {
             key,
@@ -179,7 +187,7 @@ impl Session {
 
     /// Changes the limits, bytes per second; `None`: no limit.
     pub fn set_limits(&self, up: Option<u64>, down: Option<u64>) {
-        let _ = self.inner.shared.host.send(ToHost::Limits { up, down });
+        let _ = self.inner.shared.host.send(ToHost::Event(HostEvent::Limits { up, down }));
     }
 
     /// Stops every torrent as [`TorrentHandle::stop`] does, all at once, then the listeners and the disk threads. Nothing of

@@ -17,7 +17,7 @@ mod report;
 use crate::add::{AddTorrent, Files, Mode, TorrentSource};
 use crate::disk::UploadSource;
 use crate::error::SessionError;
-use crate::host::{ToHost, TorrentKey};
+use crate::host::ToHost;
 use crate::peer::{self, Connection, Opened, Ports};
 use crate::pool::Block;
 use crate::registry::Registered;
@@ -28,7 +28,7 @@ use shoal_discovery::networks::{Scope, peer_allowed};
 use shoal_machine::{Effects, Machine, Rng};
 use shoal_metainfo::{Info, InfoHashes, PieceLayers};
 use shoal_storage::Lock;
-use shoal_swarm::{Direction, Effect, Event, PeerKey, Source, Swarm, SwarmConfig};
+use shoal_swarm::{Direction, Effect, Event, HostEvent, PeerKey, Source, Swarm, SwarmConfig, SwarmKey};
 use shoal_wire::{Extended, Limits, Message};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -86,7 +86,7 @@ pub(crate) enum ToTorrent {
 
 /// One torrent.
 pub(crate) struct TorrentTask {
-    pub(super) key: TorrentKey,
+    pub(super) key: SwarmKey,
     pub(super) shared: Arc<Shared>,
     pub(super) hashes: InfoHashes,
     pub(super) swarm: Swarm<Block>,
@@ -135,7 +135,7 @@ pub(crate) struct Queues {
 
 /// A torrent as it is made by the session.
 pub(crate) struct NewTorrent {
-    pub(crate) key: TorrentKey,
+    pub(crate) key: SwarmKey,
     pub(crate) shared: Arc<Shared>,
     pub(crate) add: AddTorrent,
     pub(crate) inbox: mpsc::UnboundedSender<ToTorrent>,
@@ -346,7 +346,7 @@ impl TorrentTask {
             }
             ToTorrent::Dial(addr) => self.dial(addr),
             ToTorrent::Dialed(addr, result) => {
-                self.tell_host(ToHost::DialEnded(self.key));
+                self.tell_host(HostEvent::DialEnded(self.key));
                 match result {
                     Ok(opened) => self.connect(*opened, Direction::Outgoing),
                     Err(error) => {
@@ -384,12 +384,14 @@ impl TorrentTask {
             FromPeer::Connected(peer, connection) => {
                 let (addr, direction, handshake) = (connection.addr, connection.direction, connection.handshake);
                 self.connections.insert(peer, *connection);
+                self.tell_host(HostEvent::Opened(self.key));
                 self.feed(Event::Connected { peer, addr, direction, handshake });
             }
             FromPeer::Events(peer, events) => self.receive_events(peer, events),
             FromPeer::Gone(peer) => {
                 self.closing.remove(&peer);
                 if self.connections.remove(&peer).is_some() {
+                    self.tell_host(HostEvent::Closed(self.key));
                     self.feed(Event::Disconnected { peer });
                 }
             }
@@ -518,7 +520,8 @@ impl TorrentTask {
     fn drive(&mut self) {
         if !self.driven {
             self.driven = true;
-            self.tell_host(ToHost::Added(self.key, self.inbox.clone()));
+            // The host outlives the torrents.
+            let _ = self.shared.host.send(ToHost::Joined(self.key, self.inbox.clone()));
         }
     }
 
@@ -543,7 +546,7 @@ impl TorrentTask {
 
     /// Closes everything and waits for it.
     async fn end(mut self, mut queues: Queues) {
-        self.tell_host(ToHost::Removed(self.key));
+        self.tell_host(HostEvent::Left(self.key));
         self.requests.shutdown().await;
         for connection in self.connections.values() {
             connection.outbox.close();

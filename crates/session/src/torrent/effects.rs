@@ -10,7 +10,7 @@ use crate::host::ToHost;
 use crate::pool::Block;
 use crate::progress::TorrentEvent;
 use shoal_metainfo::{Info, PieceLayers};
-use shoal_swarm::{AnnounceRequest, Effect, Event, Notice, PeerKey, Source, TrackerKey};
+use shoal_swarm::{AnnounceRequest, Effect, Event, HostEvent, Notice, PeerKey, Source, TrackerKey};
 use shoal_wire::Handshake;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ impl TorrentTask {
                     self.closing.insert(peer);
                 }
             }
-            Effect::Dial { addr } => self.tell_host(ToHost::Dial(self.key, addr)),
+            Effect::Dial { addr } => self.tell_host(HostEvent::DialWanted(self.key, addr)),
             Effect::Store { piece, expected, blocks, digests } => {
                 let Some(files) = self.files.clone() else { return };
                 let (inbox, clock) = (self.inbox.clone(), self.shared.clock);
@@ -66,7 +66,7 @@ impl TorrentTask {
             }
             Effect::Metadata { bytes } => self.use_metadata(&bytes),
             Effect::Announce { tracker, request } => self.announce(tracker, request),
-            Effect::Demand(demand) => self.tell_host(ToHost::Demand(self.key, demand)),
+            Effect::Demand(demand) => self.tell_host(HostEvent::Demand(self.key, demand)),
             Effect::Notice(notice) => self.notice(notice),
         }
     }
@@ -79,9 +79,9 @@ impl TorrentTask {
         }
     }
 
-    pub(super) fn tell_host(&self, told: ToHost) {
-        // The host outlives the torrents; an error means that the session is ending.
-        let _ = self.shared.host.send(told);
+    pub(super) fn tell_host(&self, event: HostEvent) {
+        // The host outlives the torrents.
+        let _ = self.shared.host.send(ToHost::Event(event));
     }
 
     /// What we say first on a connection, or answer.
