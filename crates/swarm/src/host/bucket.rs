@@ -10,8 +10,9 @@
 
 use super::SwarmKey;
 use shoal_machine::Time;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::time::Duration;
 
 /// A block and its message's header: 16 KiB and 13 bytes (BEP 3).
 pub(super) const LOT: u64 = (16 << 10) + 13;
@@ -32,13 +33,15 @@ pub(super) struct Bucket {
     level: u128,
     filled: Time,
     waiting: BTreeMap<SwarmKey, u64>,
+    /// The sum of `waiting`.
+    wanted: u128,
     /// The swarm that got the last lot.
     turn: Option<SwarmKey>,
 }
 
 impl Bucket {
     pub(super) fn new(limit: Option<u64>) -> Bucket {
-        Bucket { limit, level: 0, filled: Time::ZERO, waiting: BTreeMap::new(), turn: None }
+        Bucket { limit, level: 0, filled: Time::ZERO, waiting: BTreeMap::new(), wanted: 0, turn: None }
     }
 
     pub(super) fn limit(&self) -> Option<u64> {
@@ -54,16 +57,22 @@ impl Bucket {
         if self.limit != limit {
             self.limit = limit;
             self.level = 0;
+            if limit.is_none() {
+                self.waiting.clear();
+                self.wanted = 0;
+            }
         }
     }
 
     /// What a swarm waits for now; takes the place of what it waited for before.
     pub(super) fn want(&mut self, swarm: SwarmKey, bytes: u64) {
-        if bytes > 0 && self.limit.is_some() {
-            self.waiting.insert(swarm, bytes);
+        let before = if bytes > 0 && self.limit.is_some() {
+            self.wanted += u128::from(bytes);
+            self.waiting.insert(swarm, bytes)
         } else {
-            self.waiting.remove(&swarm);
-        }
+            self.waiting.remove(&swarm)
+        };
+        self.wanted -= u128::from(before.unwrap_or(0));
     }
 
     pub(super) fn waiting(&self) -> impl Iterator<Item = SwarmKey> + '_ {
@@ -87,8 +96,8 @@ impl Bucket {
         }
         // Bounds the turns; at high rates a lot is many blocks.
         let lot = LOT.max((self.level / MICROS / 64) as u64);
-        let mut rest = std::mem::take(&mut self.waiting);
-        while let Some((&swarm, &want)) = self.next_of(&rest) {
+        let mut got = BTreeSet::new();
+        while let Some((&swarm, &want)) = self.next_waiting() {
             let bytes = want.min(lot);
             let cost = u128::from(bytes) * MICROS;
             if self.level < cost {
@@ -96,35 +105,28 @@ impl Bucket {
             }
             self.level -= cost;
             self.turn = Some(swarm);
+            self.want(swarm, want - bytes);
+            got.insert(swarm);
             give(swarm, bytes);
-            if bytes == want {
-                rest.remove(&swarm);
-            } else {
-                rest.insert(swarm, want - bytes);
-            }
-            self.granted.insert(swarm);
         }
-        rest.retain(|swarm, _| !self.granted.contains(swarm));
-        self.granted.clear();
-        self.waiting = rest;
+        got.into_iter().for_each(|swarm| self.want(swarm, 0));
     }
 
     /// When there will be enough to give, if somebody waits.
     pub(super) fn ready_at(&self) -> Option<Time> {
         let limit = self.limit.filter(|&limit| limit > 0 && !self.waiting.is_empty())?;
         let lacking = self.enough().saturating_sub(self.level).div_ceil(u128::from(limit));
-        Some(self.filled + std::time::Duration::from_micros(u64::try_from(lacking).unwrap_or(u64::MAX)))
+        Some(self.filled + Duration::from_micros(u64::try_from(lacking).unwrap_or(u64::MAX)))
     }
 
     /// How much is gathered before anything is given: all that is wanted, or a lot, or what comes in [`GATHER_US`].
     fn enough(&self) -> u128 {
         let gathered = u128::from(self.limit.unwrap_or(0)) * u128::from(GATHER_US);
-        let wanted: u128 = self.waiting.values().map(|&bytes| u128::from(bytes)).sum();
-        (wanted * MICROS).min(gathered.max(u128::from(LOT) * MICROS))
+        (self.wanted * MICROS).min(gathered.max(u128::from(LOT) * MICROS))
     }
 
-    fn next_of<'a>(&self, rest: &'a BTreeMap<SwarmKey, u64>) -> Option<(&'a SwarmKey, &'a u64)> {
+    fn next_waiting(&self) -> Option<(&SwarmKey, &u64)> {
         let after = self.turn.map_or(Bound::Unbounded, Bound::Excluded);
-        rest.range((after, Bound::Unbounded)).next().or_else(|| rest.iter().next())
+        self.waiting.range((after, Bound::Unbounded)).next().or_else(|| self.waiting.iter().next())
     }
 }
