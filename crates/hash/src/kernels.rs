@@ -143,19 +143,19 @@ macro_rules! kernels {
 
 // Without SHA instructions the crates run at 0.4 of their speed with them (x86-64, `--cfg sha1_backend="soft"`).
 kernels! { Sha1Algorithm:
-    #[cfg(target_arch = "x86_64")] Avx512, avx512::is_available, 16, 3.5, avx512::sha1;
-    #[cfg(target_arch = "x86_64")] Avx512, avx512vl::is_available, 8, 3.0, avx512vl::sha1;
-    #[cfg(target_arch = "x86_64")] Avx2, avx2::is_available, 8, 1.8, avx2::sha1;
-    #[cfg(target_arch = "x86_64")] ShaNi, shani::is_available, 2, 1.5, shani::sha1;
+    #[cfg(target_arch = "x86_64")] Avx512, avx512::is_available, 16, 3.65, avx512::sha1;
+    #[cfg(target_arch = "x86_64")] Avx512, avx512vl::is_available, 8, 3.17, avx512vl::sha1;
+    #[cfg(target_arch = "x86_64")] Avx2, avx2::is_available, 8, 2.19, avx2::sha1;
+    #[cfg(target_arch = "x86_64")] ShaNi, shani::is_available, 2, 1.66, shani::sha1;
     #[cfg(all(target_arch = "aarch64", target_endian = "little"))] Neon, neon::is_available, 4, 0.8, neon::sha1;
     Portable, has_sha_instructions, 1, 1.0, portable::<Sha1Algorithm>;
     Portable, || true, 1, 0.4, portable::<Sha1Algorithm>;
 }
 kernels! { Sha256Algorithm:
     #[cfg(target_arch = "x86_64")] Avx512, avx512::is_available, 16, 2.0, avx512::sha256;
-    #[cfg(target_arch = "x86_64")] Avx512, avx512vl::is_available, 8, 1.9, avx512vl::sha256;
+    #[cfg(target_arch = "x86_64")] Avx512, avx512vl::is_available, 8, 1.82, avx512vl::sha256;
     #[cfg(target_arch = "x86_64")] Avx2, avx2::is_available, 8, 1.0, avx2::sha256;
-    #[cfg(target_arch = "x86_64")] ShaNi, shani::is_available, 2, 1.4, shani::sha256;
+    #[cfg(target_arch = "x86_64")] ShaNi, shani::is_available, 2, 1.97, shani::sha256;
     #[cfg(all(target_arch = "aarch64", target_endian = "little"))] Neon, neon::is_available, 4, 0.4, neon::sha256;
     Portable, has_sha_instructions, 1, 1.0, portable::<Sha256Algorithm>;
     Portable, || true, 1, 0.3, portable::<Sha256Algorithm>;

@@ -5,6 +5,8 @@
 
 use super::MAX_LANES;
 use super::rounds::{K256, checked};
+use crate::lanes::{column, set_column};
+use crate::state::{Sha1Algorithm, Sha256Algorithm};
 use std::arch::x86_64::*;
 
 /// Messages at once.
@@ -21,11 +23,15 @@ pub(crate) fn is_available() -> bool {
 /// If there are not as many runs as lanes, if runs differ in length, or if the machine cannot run it.
 pub(crate) fn sha1(rows: &mut [[u32; MAX_LANES]; 5], runs: &[&[[u8; 64]]]) {
     let (pointers, blocks) = checked::<LANES>(runs);
+    let mut words: [[u32; 5]; LANES] = std::array::from_fn(|lane| column::<Sha1Algorithm>(rows, lane));
     assert!(is_available(), "this machine lacks the instructions");
     // SAFETY: the instructions are there, and each pointer leads to `blocks` blocks.
     #[expect(unsafe_code, reason = "a kernel for instructions that not every machine has")]
     unsafe {
-        sha1_lanes(rows, &pointers, blocks);
+        sha1_lanes(&mut words, &pointers, blocks);
+    }
+    for (lane, words) in words.iter().enumerate() {
+        set_column::<Sha1Algorithm>(rows, lane, words);
     }
 }
 
@@ -35,11 +41,15 @@ pub(crate) fn sha1(rows: &mut [[u32; MAX_LANES]; 5], runs: &[&[[u8; 64]]]) {
 /// As [`sha1`].
 pub(crate) fn sha256(rows: &mut [[u32; MAX_LANES]; 8], runs: &[&[[u8; 64]]]) {
     let (pointers, blocks) = checked::<LANES>(runs);
+    let mut words: [[u32; 8]; LANES] = std::array::from_fn(|lane| column::<Sha256Algorithm>(rows, lane));
     assert!(is_available(), "this machine lacks the instructions");
     // SAFETY: the instructions are there, and each pointer leads to `blocks` blocks.
     #[expect(unsafe_code, reason = "a kernel for instructions that not every machine has")]
     unsafe {
-        sha256_lanes(rows, &pointers, blocks);
+        sha256_lanes(&mut words, &pointers, blocks);
+    }
+    for (lane, words) in words.iter().enumerate() {
+        set_column::<Sha256Algorithm>(rows, lane, words);
     }
 }
 
@@ -78,14 +88,14 @@ fn to_words(vector: __m128i) -> [u32; 4] {
 /// Each pointer must lead to `blocks` blocks that can be read, and the machine must have the instructions.
 #[target_feature(enable = "sha,ssse3,sse4.1")]
 #[expect(unsafe_code, reason = "blocks are read through unchecked pointers")]
-unsafe fn sha1_lanes(rows: &mut [[u32; MAX_LANES]; 5], pointers: &[*const [u8; 64]; LANES], blocks: usize) {
+unsafe fn sha1_lanes(words: &mut [[u32; 5]; LANES], pointers: &[*const [u8; 64]; LANES], blocks: usize) {
     // The instructions want the first word in the highest place.
     let order = _mm_set_epi64x(0x0001_0203_0405_0607, 0x0809_0a0b_0c0d_0e0f);
     let zero = _mm_setzero_si128();
     let mut abcd = [zero; LANES];
     let mut e = [zero; LANES];
     for lane in 0..LANES {
-        let [a, b, c, d, last] = rows.map(|row| row[lane]);
+        let [a, b, c, d, last] = words[lane];
         abcd[lane] = from_words(&[d, c, b, a]);
         e[lane] = from_words(&[0, 0, 0, last]);
     }
@@ -140,9 +150,7 @@ unsafe fn sha1_lanes(rows: &mut [[u32; MAX_LANES]; 5], pointers: &[*const [u8; 6
     for lane in 0..LANES {
         let [d, c, b, a] = to_words(abcd[lane]);
         let [.., last] = to_words(e[lane]);
-        for (row, word) in rows.iter_mut().zip([a, b, c, d, last]) {
-            row[lane] = word;
-        }
+        words[lane] = [a, b, c, d, last];
     }
 }
 
@@ -150,7 +158,7 @@ unsafe fn sha1_lanes(rows: &mut [[u32; MAX_LANES]; 5], pointers: &[*const [u8; 6
 /// Each pointer must lead to `blocks` blocks that can be read, and the machine must have the instructions.
 #[target_feature(enable = "sha,ssse3,sse4.1")]
 #[expect(unsafe_code, reason = "blocks are read through unchecked pointers")]
-unsafe fn sha256_lanes(rows: &mut [[u32; MAX_LANES]; 8], pointers: &[*const [u8; 64]; LANES], blocks: usize) {
+unsafe fn sha256_lanes(words: &mut [[u32; 8]; LANES], pointers: &[*const [u8; 64]; LANES], blocks: usize) {
     // Reverses the bytes of each word.
     let order = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
     let zero = _mm_setzero_si128();
@@ -159,7 +167,7 @@ unsafe fn sha256_lanes(rows: &mut [[u32; MAX_LANES]; 8], pointers: &[*const [u8;
     let mut abef = [zero; LANES];
     let mut cdgh = [zero; LANES];
     for lane in 0..LANES {
-        let [a, b, c, d, e, f, g, h] = rows.map(|row| row[lane]);
+        let [a, b, c, d, e, f, g, h] = words[lane];
         abef[lane] = from_words(&[f, e, b, a]);
         cdgh[lane] = from_words(&[h, g, d, c]);
     }
@@ -211,8 +219,6 @@ unsafe fn sha256_lanes(rows: &mut [[u32; MAX_LANES]; 8], pointers: &[*const [u8;
     for lane in 0..LANES {
         let [f, e, b, a] = to_words(abef[lane]);
         let [h, g, d, c] = to_words(cdgh[lane]);
-        for (row, word) in rows.iter_mut().zip([a, b, c, d, e, f, g, h]) {
-            row[lane] = word;
-        }
+        words[lane] = [a, b, c, d, e, f, g, h];
     }
 }
