@@ -62,8 +62,8 @@ pub struct Swarm<P> {
     choker: Choker,
     credit: Credit,
     slots: u32,
-    /// What the host was told last.
-    demand: Demand,
+    /// What the host was told last; `None` after it gave credit, which it does for what it was told.
+    demand: Option<Demand>,
     /// Ids and addresses of those who lied.
     banned: BTreeSet<Sender>,
     download: Rate,
@@ -101,7 +101,7 @@ impl<P> Swarm<P> {
             choker: Choker::new(rng.fork("choker")),
             credit: Credit::default(),
             slots: FIRST_SLOTS,
-            demand: Demand::default(),
+            demand: None,
             banned: BTreeSet::new(),
             download: Rate::new(Time::ZERO),
             upload: Rate::new(Time::ZERO),
@@ -253,6 +253,7 @@ impl<P> Machine for Swarm<P> {
                 self.touch_all |= credit.down > 0;
                 self.uploads_due |= credit.up > 0;
                 self.demand_due = true;
+                self.demand = None;
             }
             Event::UploadSlots(slots) => {
                 self.slots = slots;

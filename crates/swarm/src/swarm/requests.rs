@@ -44,7 +44,7 @@ impl<P> Swarm<P> {
         let room = u64::from(depth - outstanding.min(depth));
         let affordable = self.credit.down / (u64::from(BLOCK_LENGTH) + PIECE_HEADER);
         let count = room.min(affordable) as usize;
-        if affordable < room && self.demand.down == 0 {
+        if affordable < room && self.demand.is_none_or(|told| told.down == 0) {
             self.demand_due = true;
         }
         if count == 0 {

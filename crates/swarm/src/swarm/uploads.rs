@@ -8,14 +8,15 @@ use super::{Phase, Swarm};
 use crate::choke::Candidate;
 use crate::event::{Credit, Demand, DisconnectReason, Effect, PeerKey};
 use crate::peer::MAX_QUEUED_UPLOADS;
-use shoal_layout::BlockRef;
+use shoal_layout::{BLOCK_LENGTH, BlockRef};
 use shoal_machine::Effects;
 use shoal_wire::{Message, RawBlock};
 
 /// Bytes ordered from the driver for one peer, at most. Chosen: at 1 GB/s half a millisecond, the time in which the
 /// driver's report comes back.
 const UPLOAD_WINDOW: u64 = 512 << 10;
-/// The longest run that one request may name: BEP 3 has 16 KiB, some older clients ask for up to 128.
+/// The longest run that any client ever asked for at once (BEP 3, older texts); what is longer than a block is refused, what
+/// is longer than this is no mistake.
 const MAX_REQUEST: u32 = 128 << 10;
 /// Requests over the bound of the queue after which the peer is one that floods. Chosen: `reqq` told it the bound, so an
 /// honest peer has none; one that ignores `reqq` may fill its pipeline twice or so.
@@ -33,7 +34,7 @@ impl<P> Swarm<P> {
         if block.length > MAX_REQUEST {
             return self.ban_peer(key, DisconnectReason::Protocol("asks for more than 128 KiB at once"), out);
         }
-        let served = !peer.am_choking || peer.granted_fast.contains(&block.piece);
+        let served = block.length <= BLOCK_LENGTH && (!peer.am_choking || peer.granted_fast.contains(&block.piece));
         if !served || !transfer.picker.have().get(block.piece) {
             return self.refuse(key, asked, out);
         }
@@ -91,7 +92,7 @@ impl<P> Swarm<P> {
                     return false;
                 }
                 if self.credit.up < cost(block) {
-                    self.demand_due |= self.demand.up == 0;
+                    self.demand_due |= self.demand.is_none_or(|told| told.up == 0);
                     return false;
                 }
                 peer.uploads.pop_front();
@@ -207,7 +208,7 @@ impl<P> Swarm<P> {
                 if peer.am_interested && !peer.peer_choking {
                     let depth = peer.pipeline(self.now);
                     let room = u64::from(depth.saturating_sub(peer.requests.len() as u32));
-                    down += room * (u64::from(shoal_layout::BLOCK_LENGTH) + 13);
+                    down += room * (u64::from(BLOCK_LENGTH) + 13);
                 }
             }
             down = down.saturating_sub(self.credit.down);
@@ -217,8 +218,8 @@ impl<P> Swarm<P> {
     }
 
     fn send_demand(&mut self, demand: Demand, out: &mut Effects<Effect<P>>) {
-        if demand != self.demand {
-            self.demand = demand;
+        if self.demand != Some(demand) {
+            self.demand = Some(demand);
             out.push(Effect::Demand(demand));
         }
     }

@@ -162,7 +162,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Join(fast) => {
-                    let id = [here.len() as u8 + script.now.as_micros() as u8; 20];
+                    let id = [(here.len() as u8).wrapping_add(script.now.as_micros() as u8); 20];
                     here.push(script.join_as(id, fast));
                 }
                 Step::Leave(n) => if let Some(peer) = here.get(n as usize).copied() {
