@@ -1,4 +1,4 @@
-//! The laboratory for swarms: the product's swarm machine over virtual links, with virtual disks, trackers and rogues.
+//! The laboratory for swarms: the product's machines over virtual links, with virtual disks, trackers and rogues.
 //!
 //! [`Scenario`] is the small language in which tests say who is there, how they are connected and what goes wrong; it gives
 //! a [`Simulation`] of [`SwarmNode`]s and knows when all are done. What is around one machine is in [`PeerSite`].
@@ -9,6 +9,7 @@ mod content;
 mod disk;
 mod packet;
 mod peer;
+mod process;
 mod rogue;
 mod scenario;
 mod tracker;
@@ -17,6 +18,7 @@ pub use content::{Content, Kind, Payload, Tag};
 pub use disk::DiskSetup;
 pub use packet::{Announce, Answer, SwarmPacket};
 pub use peer::{PeerRecord, PeerSetup, PeerSite};
+pub use process::{Process, ProcessEffect, ProcessEvent};
 pub use rogue::{Misbehaviour, Rogue};
 pub use scenario::{Report, Scenario};
 pub use tracker::Tracker;
@@ -115,7 +117,7 @@ impl SwarmNode {
     /// The machine, if this is a peer with one and its process runs.
     pub fn swarm(&self) -> Option<&shoal_swarm::Swarm<Payload>> {
         match self {
-            SwarmNode::Peer(peer) => peer.machine(),
+            SwarmNode::Peer(peer) => Some(&peer.machine()?.swarm),
             SwarmNode::Tracker(_) | SwarmNode::Rogue(_) => None,
         }
     }

@@ -208,6 +208,20 @@ fn simulations_beside_each_other_give_the_same_traces_as_one_after_another() {
 }
 
 #[test]
+fn limits_of_the_host_hold() {
+    for (up, down) in [(Some(100_000), None), (None, Some(100_000))] {
+        let mut swarm = scenario(12, Kind::V1, 4);
+        swarm.peer(PeerSetup { seed: true, up, ..PeerSetup::default() }, LINE, Time::ZERO);
+        let leech = swarm.peer(PeerSetup { down, ..PeerSetup::default() }, LINE, Time::ZERO);
+        let before = swarm.run_for(Duration::from_secs(10)).unwrap().record(leech).downloaded_bytes;
+        let after = swarm.run_for(Duration::from_secs(20)).unwrap().record(leech).downloaded_bytes;
+        let rate = (after - before) as f64 / 20.0;
+        // A block more or less at either end of the 20 s.
+        assert!((97_000.0..=101_000.0).contains(&rate), "{up:?} {down:?}: {rate}");
+    }
+}
+
+#[test]
 fn who_leaves_is_not_waited_for() {
     let mut swarm = scenario(11, Kind::V1, 4);
     swarm.seed(LINE);

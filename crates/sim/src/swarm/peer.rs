@@ -1,4 +1,4 @@
-//! A peer: the product's swarm machine, and around it connections, grants, a disk and trackers.
+//! A peer: the product's machines, host and swarm, and around them connections, grants, a disk and trackers.
 //!
 //! What the session does with sockets and threads happens here with links and virtual time, by the same rules: one frame
 //! after another goes through the codec, blocks are taken only against a grant, an upload is read from what is written.
@@ -9,6 +9,7 @@
 use super::content::{Content, Payload, Tag};
 use super::disk::{Disk, DiskSetup};
 use super::packet::{Announce, SwarmPacket};
+use super::process::{Process, ProcessEffect, ProcessEvent, SWARM};
 use super::{SwarmLocal, addr_of, node_of, peer_id};
 use crate::{Happening, LinkId, NodeId, Port, Surroundings};
 use shoal_layout::{BlockRef, PieceIndex, Selection};
@@ -16,8 +17,8 @@ use shoal_machine::{Rng, Time};
 use shoal_metainfo::PieceLayers;
 use shoal_pieces::Bitfield;
 use shoal_swarm::{
-    AnnounceReply, Credit, Direction, Effect, Event, Notice, PeerKey, Source, StoreOutcome, Swarm, SwarmConfig,
-    TrackerKey,
+    AnnounceReply, Direction, Effect, Event, Host, HostConfig, HostEffect, HostEvent, Notice, PeerKey, Source,
+    StoreOutcome, Swarm, SwarmConfig, TrackerKey,
 };
 use shoal_wire::{Decoded, Frame, Handshake, Limits, Message, RawBlock, decode, encode, encode_piece_header};
 use std::cell::Cell;
@@ -48,9 +49,16 @@ pub struct PeerSetup {
     pub disk: DiskSetup,
     /// Fetches in order.
     pub sequential: bool,
+    /// Bytes per second that it lets itself send; `None` for no limit but its line.
+    pub up: Option<u64>,
+    /// The same for what it receives.
+    pub down: Option<u64>,
+    /// Connections that it holds, at most.
+    pub max_connections: usize,
     /// Addresses that its user typed.
     pub addresses: Vec<NodeId>,
-    /// Checks the swarm's own invariants after every so many events; 0 for never. They cost a step a piece.
+    /// Checks sums (I5, I7) and the swarm's own invariants after every so many happenings; 0 for never. They cost a step a
+    /// peer and a piece; what each effect is checked for costs little and is always checked.
     pub check_every: u32,
 }
 
@@ -62,6 +70,10 @@ impl Default for PeerSetup {
             lies: 0.0,
             disk: DiskSetup::default(),
             sequential: false,
+            up: None,
+            down: None,
+            // Chosen: more than one swarm holds.
+            max_connections: 200,
             addresses: Vec::new(),
             check_every: 1,
         }
@@ -117,7 +129,13 @@ struct Upload {
     reading: bool,
 }
 
-/// Around one peer's swarm machine.
+/// A dial came to nothing: host and swarm hear of it.
+fn dial_failed(addr: SocketAddr, events: &mut VecDeque<ProcessEvent>) {
+    events.push_back(HostEvent::DialEnded(SWARM).into());
+    events.push_back(Event::DialFailed { addr }.into());
+}
+
+/// Around one peer's machines.
 #[derive(Debug)]
 pub struct PeerSite {
     setup: PeerSetup,
@@ -139,10 +157,12 @@ pub struct PeerSite {
     uploads: BTreeMap<u64, Upload>,
     next_token: u64,
     announces: BTreeMap<u32, u64>,
+    /// Whether the host lets the listener take connections.
+    accepting: bool,
     received_bytes: u64,
     verified_bytes: u64,
     max_held_bytes: u64,
-    /// Happenings since the swarm's own invariants were checked.
+    /// Happenings since sums and the swarm's own invariants were checked.
     unchecked: Cell<u32>,
     violation: Option<String>,
 }
@@ -175,6 +195,7 @@ impl PeerSite {
             uploads: BTreeMap::new(),
             next_token: 0,
             announces: BTreeMap::new(),
+            accepting: true,
             received_bytes: 0,
             verified_bytes: 0,
             max_held_bytes: 0,
@@ -220,6 +241,7 @@ impl PeerSite {
         self.uploads.clear();
         self.announces.clear();
         (self.received_bytes, self.verified_bytes) = (0, 0);
+        self.accepting = true;
     }
 
     fn new_connection(&mut self, link: LinkId, direction: Direction, addr: SocketAddr) {
@@ -234,19 +256,20 @@ impl PeerSite {
         SwarmPacket::Bytes(handshake.encode().to_vec())
     }
 
-    fn closed(&mut self, link: LinkId, events: &mut VecDeque<Event<Payload>>) {
+    fn closed(&mut self, link: LinkId, events: &mut VecDeque<ProcessEvent>) {
         if let Some(addr) = self.dialing.remove(&link) {
-            events.push_back(Event::DialFailed { addr });
+            dial_failed(addr, events);
         }
         let Some(connection) = self.connections.remove(&link) else { return };
         match connection.key {
             Some(peer) => {
                 self.links.remove(&peer);
                 self.uploads.retain(|_, upload| upload.peer != peer);
-                events.push_back(Event::Disconnected { peer });
+                events.push_back(Event::Disconnected { peer }.into());
+                events.push_back(HostEvent::Closed(SWARM).into());
             }
             None if connection.direction == Direction::Outgoing => {
-                events.push_back(Event::DialFailed { addr: connection.addr });
+                dial_failed(connection.addr, events);
             }
             None => {}
         }
@@ -258,7 +281,7 @@ impl PeerSite {
         link: LinkId,
         packet: SwarmPacket,
         port: &mut Port<'_, SwarmPacket, SwarmLocal>,
-        events: &mut VecDeque<Event<Payload>>,
+        events: &mut VecDeque<ProcessEvent>,
     ) {
         let tag = match packet {
             SwarmPacket::Bytes(bytes) => {
@@ -285,7 +308,7 @@ impl PeerSite {
         link: LinkId,
         mut tag: Option<Tag>,
         port: &mut Port<'_, SwarmPacket, SwarmLocal>,
-        events: &mut VecDeque<Event<Payload>>,
+        events: &mut VecDeque<ProcessEvent>,
     ) -> Option<()> {
         loop {
             let limits = if self.knows_info { Limits::for_pieces(self.content.pieces()) } else { Limits::UNKNOWN };
@@ -299,8 +322,8 @@ impl PeerSite {
                 }
                 let peer = connection.key?;
                 match connection.draining.take() {
-                    Some((_, Drained::Message(message))) => events.push_back(Event::Message { peer, message }),
-                    Some((_, Drained::Block(block))) => events.push_back(Event::Unrequested { peer, block }),
+                    Some((_, Drained::Message(message))) => events.push_back(Event::Message { peer, message }.into()),
+                    Some((_, Drained::Block(block))) => events.push_back(Event::Unrequested { peer, block }.into()),
                     None => {}
                 }
             }
@@ -325,9 +348,9 @@ impl PeerSite {
             };
             connection.unread.drain(..consumed);
             match frame {
-                Frame::Message(message) => events.push_back(Event::Message { peer, message }),
+                Frame::Message(message) => events.push_back(Event::Message { peer, message }.into()),
                 Frame::Drain { message, length } => {
-                    connection.draining = Some((u64::from(length), Drained::Message(message)));
+                    connection.draining = Some((u64::from(length), Drained::Message(message)).into());
                 }
                 Frame::Piece(raw) => match tag.take_if(|_| connection.unread.is_empty()) {
                     Some(tag) => self.block(link, peer, raw, tag, events),
@@ -342,7 +365,7 @@ impl PeerSite {
         link: LinkId,
         handshake: Handshake,
         port: &mut Port<'_, SwarmPacket, SwarmLocal>,
-        events: &mut VecDeque<Event<Payload>>,
+        events: &mut VecDeque<ProcessEvent>,
     ) -> Option<()> {
         self.content.info().hashes().all_wire().find(|&hash| hash == handshake.info_hash)?;
         let ours = self.our_handshake();
@@ -356,11 +379,15 @@ impl PeerSite {
         self.links.insert(peer, link);
         self.record.connections += 1;
         let (addr, direction) = (connection.addr, connection.direction);
-        events.push_back(Event::Connected { peer, addr, direction, handshake });
+        if direction == Direction::Outgoing {
+            events.push_back(HostEvent::DialEnded(SWARM).into());
+        }
+        events.push_back(HostEvent::Opened(SWARM).into());
+        events.push_back(Event::Connected { peer, addr, direction, handshake }.into());
         Some(())
     }
 
-    fn block(&mut self, link: LinkId, peer: PeerKey, raw: RawBlock, tag: Tag, events: &mut VecDeque<Event<Payload>>) {
+    fn block(&mut self, link: LinkId, peer: PeerKey, raw: RawBlock, tag: Tag, events: &mut VecDeque<ProcessEvent>) {
         let Some(connection) = self.connections.get_mut(&link) else { return };
         let block = self.content.info().layout().block(raw.piece, raw.begin, raw.length);
         match block.filter(|block| connection.grants.remove(block)) {
@@ -369,9 +396,9 @@ impl PeerSite {
                 self.received_bytes += bytes;
                 self.record.downloaded_bytes += bytes;
                 let payload = Payload::new(tag, &self.held_bytes);
-                events.push_back(Event::Block { peer, block, payload });
+                events.push_back(Event::Block { peer, block, payload }.into());
             }
-            None => events.push_back(Event::Unrequested { peer, block: raw }),
+            None => events.push_back(Event::Unrequested { peer, block: raw }.into()),
         }
     }
 
@@ -390,13 +417,13 @@ impl PeerSite {
         peer: PeerKey,
         block: BlockRef,
         port: &mut Port<'_, SwarmPacket, SwarmLocal>,
-        events: &mut VecDeque<Event<Payload>>,
+        events: &mut VecDeque<ProcessEvent>,
     ) {
         let found = self.uploads.iter().find(|(_, upload)| upload.peer == peer && upload.block == block);
         let Some((&token, &upload)) = found else { return };
         if upload.reading || port.unsend(upload.link, token).is_some() {
             self.uploads.remove(&token);
-            events.push_back(Event::Uploaded { peer, block });
+            events.push_back(Event::Uploaded { peer, block }.into());
         }
     }
 
@@ -444,11 +471,11 @@ impl PeerSite {
 }
 
 impl Surroundings for PeerSite {
-    type Machine = Swarm<Payload>;
+    type Machine = Process;
     type Packet = SwarmPacket;
     type Local = SwarmLocal;
 
-    fn boot(&mut self, _now: Time, events: &mut VecDeque<Event<Payload>>) -> Swarm<Payload> {
+    fn boot(&mut self, _now: Time, events: &mut VecDeque<ProcessEvent>) -> Process {
         self.forget_process();
         self.boots += 1;
         let mut config = SwarmConfig::new(self.content.info().hashes(), peer_id(self.id));
@@ -457,14 +484,17 @@ impl Surroundings for PeerSite {
         config.trackers = self.trackers.iter().map(|id| vec![format!("sim://{}/announce", id.0)]).collect();
         self.max_held_bytes = config.max_assembly_bytes + HELD_SLACK_BYTES;
         if self.knows_info {
-            events.push_back(self.ready());
+            events.push_back(self.ready().into());
         }
-        events.push_back(Event::Credit(Credit { up: Credit::UNLIMITED, down: Credit::UNLIMITED }));
+        events.push_back(HostEvent::Joined(SWARM).into());
         if !self.setup.addresses.is_empty() {
             let addrs = self.setup.addresses.iter().map(|&id| addr_of(id)).collect();
-            events.push_back(Event::Found { source: Source::User, addrs });
+            events.push_back(Event::Found { source: Source::User, addrs }.into());
         }
-        Swarm::new(config, self.knows_info, self.rng.fork_index("boot", self.boots))
+        let swarm = Swarm::new(config, self.knows_info, self.rng.fork_index("boot", self.boots));
+        let bounds =
+            HostConfig { up: self.setup.up, down: self.setup.down, max_connections: self.setup.max_connections };
+        Process::new(Host::new(bounds), swarm)
     }
 
     fn see(
@@ -472,10 +502,11 @@ impl Surroundings for PeerSite {
         now: Time,
         happening: Happening<SwarmPacket, SwarmLocal>,
         port: &mut Port<'_, SwarmPacket, SwarmLocal>,
-        events: &mut VecDeque<Event<Payload>>,
+        events: &mut VecDeque<ProcessEvent>,
     ) {
         match happening {
             Happening::Stopped => self.forget_process(),
+            Happening::Opened { link, .. } if !self.accepting => port.reset(link),
             Happening::Opened { link, from } => {
                 // The other side's port is one that its system chose.
                 let mut addr = addr_of(from);
@@ -500,13 +531,14 @@ impl Surroundings for PeerSite {
                         peers: answer.peers.iter().map(|&id| addr_of(id)).collect(),
                         ..AnnounceReply::default()
                     };
-                    events.push_back(Event::Announced { tracker: TrackerKey(answer.tracker), result: Ok(reply) });
+                    events
+                        .push_back(Event::Announced { tracker: TrackerKey(answer.tracker), result: Ok(reply) }.into());
                 }
             }
             Happening::Sent { token, .. } => {
                 if let Some(upload) = self.uploads.remove(&token) {
                     self.record.uploaded_bytes += u64::from(upload.block.length);
-                    events.push_back(Event::Uploaded { peer: upload.peer, block: upload.block });
+                    events.push_back(Event::Uploaded { peer: upload.peer, block: upload.block }.into());
                 }
             }
             Happening::Local(SwarmLocal::HandshakeTimeout(link)) => {
@@ -519,7 +551,7 @@ impl Surroundings for PeerSite {
                 if self.announces.get(&tracker) == Some(&announce) {
                     self.announces.remove(&tracker);
                     let result = Err("no answer".to_owned());
-                    events.push_back(Event::Announced { tracker: TrackerKey(tracker), result });
+                    events.push_back(Event::Announced { tracker: TrackerKey(tracker), result }.into());
                 }
             }
             Happening::Local(SwarmLocal::Store { piece, blocks, digests }) => {
@@ -528,10 +560,10 @@ impl Surroundings for PeerSite {
                 if matches!(outcome, StoreOutcome::Written { .. }) {
                     self.verified_bytes += bytes;
                 }
-                events.push_back(Event::Stored { piece, outcome });
+                events.push_back(Event::Stored { piece, outcome }.into());
             }
             Happening::Local(SwarmLocal::Read { token }) => self.upload_read(token, port),
-            Happening::Local(SwarmLocal::Prepared) => events.push_back(self.ready()),
+            Happening::Local(SwarmLocal::Prepared) => events.push_back(self.ready().into()),
             Happening::Local(SwarmLocal::Turn(_))
             | Happening::Datagram { .. }
             | Happening::Started
@@ -542,9 +574,49 @@ impl Surroundings for PeerSite {
     fn carry_out(
         &mut self,
         now: Time,
+        effect: ProcessEffect,
+        port: &mut Port<'_, SwarmPacket, SwarmLocal>,
+        events: &mut VecDeque<ProcessEvent>,
+    ) {
+        match effect {
+            ProcessEffect::Swarm(effect) => self.carry_out_swarm(now, effect, port, events),
+            ProcessEffect::Host(HostEffect::Credit(_, credit)) => events.push_back(Event::Credit(credit).into()),
+            ProcessEffect::Host(HostEffect::UploadSlots(_, slots)) => {
+                events.push_back(Event::UploadSlots(slots).into());
+            }
+            ProcessEffect::Host(HostEffect::Dial(_, addr)) => match node_of(addr) {
+                Some(node) => {
+                    self.dialing.insert(port.dial(node), addr);
+                }
+                None => dial_failed(addr, events),
+            },
+            ProcessEffect::Host(HostEffect::Accepting(accepting)) => self.accepting = accepting,
+        }
+    }
+
+    fn check(&self, _now: Time, machine: &Process) -> Result<(), String> {
+        if let Some(violation) = &self.violation {
+            return Err(violation.clone());
+        }
+        self.unchecked.set(self.unchecked.get().wrapping_add(1));
+        if self.unchecked.get() == self.setup.check_every {
+            self.unchecked.set(0);
+            self.check_bytes(&machine.swarm)?;
+            machine.swarm.check_invariants();
+            machine.host.check_invariants();
+        }
+        Ok(())
+    }
+}
+
+impl PeerSite {
+    /// Carries out what the swarm orders.
+    fn carry_out_swarm(
+        &mut self,
+        now: Time,
         effect: Effect<Payload>,
         port: &mut Port<'_, SwarmPacket, SwarmLocal>,
-        events: &mut VecDeque<Event<Payload>>,
+        events: &mut VecDeque<ProcessEvent>,
     ) {
         let named = match &effect {
             Effect::Send { peer, .. }
@@ -557,8 +629,9 @@ impl Surroundings for PeerSite {
         };
         let link = named.and_then(|peer| self.links.get(&peer).copied());
         // A link may have ended within this very happening; the machine cannot know before it is told.
-        let told_soon = |events: &VecDeque<Event<Payload>>, gone: PeerKey| {
-            events.iter().any(|event| matches!(event, Event::Disconnected { peer } if *peer == gone))
+        let told_soon = |events: &VecDeque<ProcessEvent>, gone: PeerKey| {
+            let mut events = events.iter();
+            events.any(|event| matches!(event, ProcessEvent::Swarm(Event::Disconnected { peer }) if *peer == gone))
         };
         if let (Some(peer), None) = (named, link) {
             if !told_soon(events, peer) {
@@ -600,14 +673,9 @@ impl Surroundings for PeerSite {
                 self.uploads.retain(|_, upload| upload.peer != peer);
                 port.close(link);
             }
-            (Effect::Dial { addr }, _) => match node_of(addr) {
-                Some(node) => {
-                    self.dialing.insert(port.dial(node), addr);
-                }
-                None => events.push_back(Event::DialFailed { addr }),
-            },
+            (Effect::Dial { addr }, _) => events.push_back(HostEvent::DialWanted(SWARM, addr).into()),
             (Effect::Store { piece, expected, blocks, digests }, _) => {
-                let right = self.content.info().piece_hashes(piece, self.content.layers());
+                let right = self.content.info().piece_hashes(piece, self.content.layers().into());
                 if right.as_ref() != Some(&expected) {
                     self.violated(|| format!("{piece:?} is to be compared with hashes that are not its own"));
                 }
@@ -633,25 +701,11 @@ impl Surroundings for PeerSite {
                 }
             }
             (Effect::Notice(notice), _) => self.notice(now, notice),
-            (Effect::Demand(_), _) | (_, None) => {}
+            (Effect::Demand(demand), _) => events.push_back(HostEvent::Demand(SWARM, demand).into()),
+            (_, None) => {}
         }
     }
 
-    fn check(&self, _now: Time, machine: &Swarm<Payload>) -> Result<(), String> {
-        if let Some(violation) = &self.violation {
-            return Err(violation.clone());
-        }
-        self.check_bytes(machine)?;
-        self.unchecked.set(self.unchecked.get() + 1);
-        if self.unchecked.get() == self.setup.check_every {
-            self.unchecked.set(0);
-            machine.check_invariants();
-        }
-        Ok(())
-    }
-}
-
-impl PeerSite {
     fn notice(&mut self, now: Time, notice: Notice) {
         match notice {
             Notice::Piece(piece) => {

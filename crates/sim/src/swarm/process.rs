@@ -1,0 +1,94 @@
+//! A process as one machine: the host, and the swarm of its one torrent.
+//!
+//! The session keeps the two apart on tasks of their own; here each hears of the other through the driver too, so that no
+//! decision passes any other way than it does there.
+
+use super::content::Payload;
+use shoal_machine::{Effects, Machine, Time, Wake};
+use shoal_swarm::{Effect, Event, Host, HostEffect, HostEvent, Swarm, SwarmKey};
+
+/// The one swarm's number.
+pub const SWARM: SwarmKey = SwarmKey(0);
+
+/// A host and a swarm.
+#[derive(Debug)]
+pub struct Process {
+    /// What decides for the process.
+    pub host: Host,
+    /// What decides for the torrent.
+    pub swarm: Swarm<Payload>,
+    swarm_effects: Effects<Effect<Payload>>,
+    host_effects: Effects<HostEffect>,
+}
+
+/// What happened, for one of the two or both.
+#[derive(Debug)]
+pub enum ProcessEvent {
+    /// A deadline came.
+    Wake,
+    /// For the swarm.
+    Swarm(Event<Payload>),
+    /// For the host.
+    Host(HostEvent),
+}
+
+/// What one of the two orders.
+#[derive(Debug)]
+pub enum ProcessEffect {
+    /// The swarm.
+    Swarm(Effect<Payload>),
+    /// The host.
+    Host(HostEffect),
+}
+
+impl Process {
+    /// The two, at their start.
+    pub fn new(host: Host, swarm: Swarm<Payload>) -> Process {
+        Process { host, swarm, swarm_effects: Effects::new(), host_effects: Effects::new() }
+    }
+}
+
+impl From<Wake> for ProcessEvent {
+    fn from(_: Wake) -> Self {
+        ProcessEvent::Wake
+    }
+}
+
+impl From<Event<Payload>> for ProcessEvent {
+    fn from(event: Event<Payload>) -> Self {
+        ProcessEvent::Swarm(event)
+    }
+}
+
+impl From<HostEvent> for ProcessEvent {
+    fn from(event: HostEvent) -> Self {
+        ProcessEvent::Host(event)
+    }
+}
+
+impl Machine for Process {
+    type Event = ProcessEvent;
+    type Effect = ProcessEffect;
+
+    fn handle(&mut self, now: Time, event: ProcessEvent, out: &mut Effects<ProcessEffect>) {
+        match event {
+            ProcessEvent::Wake => {
+                let is_due = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= now);
+                if is_due(self.host.deadline()) {
+                    self.host.handle(now, HostEvent::Wake, &mut self.host_effects);
+                }
+                if is_due(self.swarm.deadline()) {
+                    self.swarm.handle(now, Event::Wake, &mut self.swarm_effects);
+                }
+            }
+            ProcessEvent::Swarm(event) => self.swarm.handle(now, event, &mut self.swarm_effects),
+            ProcessEvent::Host(event) => self.host.handle(now, event, &mut self.host_effects),
+        }
+        self.host_effects.drain().for_each(|effect| out.push(ProcessEffect::Host(effect)));
+        self.swarm_effects.drain().for_each(|effect| out.push(ProcessEffect::Swarm(effect)));
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        [self.host.deadline(), self.swarm.deadline()].into_iter().flatten().min()
+    }
+}
