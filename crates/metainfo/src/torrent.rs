@@ -170,11 +170,16 @@ pub(crate) fn dictionary(content: impl FnOnce(&mut SortedDictEncoder<'_>) -> Res
         .expect("keys are written in their order, and not deeper than bendy allows")
 }
 
+/// Where in the file a piece layer is.
+struct LayerSpans {
+    root: Range<usize>,
+    hashes: Range<usize>,
+}
+
 /// What stands around the info dictionary, and where that is.
 struct Outer {
     info: Range<usize>,
-    /// Root and hashes of each piece layer, as spans of the file.
-    layers: Vec<(Range<usize>, Range<usize>)>,
+    layers: Vec<LayerSpans>,
     trackers: Vec<Vec<String>>,
     web_seeds: Vec<String>,
     nodes: Vec<(String, u16)>,
@@ -238,7 +243,7 @@ impl Outer {
 }
 
 /// Where the piece layers are; which of them belong to a file is known with the info dictionary.
-fn layers(dict: Dict<'_, '_>) -> Result<Vec<(Range<usize>, Range<usize>)>, MetainfoError> {
+fn layers(dict: Dict<'_, '_>) -> Result<Vec<LayerSpans>, MetainfoError> {
     let key = "piece layers";
     let place = Place::Torrent;
     let Some(value) = dict.get(key) else { return Ok(Vec::new()) };
@@ -250,7 +255,7 @@ fn layers(dict: Dict<'_, '_>) -> Result<Vec<(Range<usize>, Range<usize>)>, Metai
         let (Some(length), 32) = (length, root.len()) else {
             return Err(MetainfoError::Wrong { place, key, expected: "lists of SHA-256 hashes by SHA-256 hash" });
         };
-        layers.push((hashes.offset() - root.len()..hashes.offset(), end - length..end));
+        layers.push(LayerSpans { root: hashes.offset() - root.len()..hashes.offset(), hashes: end - length..end });
     }
     Ok(layers)
 }

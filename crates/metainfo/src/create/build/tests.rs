@@ -1,0 +1,230 @@
+//! Canonical dictionaries: their exact bytes, and that we and libtorrent read in them what was meant.
+
+use super::*;
+use crate::Torrent;
+use crate::create::piece_length_for;
+use proptest::prelude::*;
+use shoal_layout::{BLOCK_LENGTH, BlockRef, PieceIndex};
+use std::process::Command;
+use std::sync::Arc;
+
+/// Bytes of a file, some of its own.
+fn content(seed: usize, length: u64) -> Vec<u8> {
+    (0..length).map(|at| (at / 7 + seed as u64 * 31) as u8).collect()
+}
+
+/// Makes a torrent of these files as the commands do.
+fn make(plan: &Plan, options: &Options) -> Torrent {
+    let layout = plan.layout();
+    let contents: Vec<_> = plan.files().iter().map(|file| content(file.given, file.length)).collect();
+    let mut v1 = Vec::new();
+    for piece in (0..layout.pieces()).map(PieceIndex).filter(|_| plan.format() != Format::V2) {
+        let mut bytes = Vec::new();
+        for slice in layout.slices(BlockRef { piece, begin: 0, length: layout.piece_size(piece) }) {
+            let zeros = vec![0; slice.length as usize];
+            let start = slice.offset as usize;
+            bytes.extend(
+                slice.file.map_or(&zeros[..], |file| &contents[file.as_usize()][start..start + slice.length as usize]),
+            );
+        }
+        v1.push(shoal_hash::sha1(&bytes));
+    }
+    let piece_length = layout.piece_length() as usize;
+    let mut v2 = Vec::new();
+    for bytes in contents.iter().filter(|_| plan.format() != Format::V1) {
+        let pieces = bytes.chunks(piece_length).map(|piece| {
+            let mut leaves = Vec::new();
+            shoal_hash::sha256_leaves(piece, &mut leaves);
+            let width = if bytes.len() <= piece_length { leaves.len() } else { piece_length / BLOCK_LENGTH as usize };
+            shoal_hash::merkle::root(&leaves, width.next_power_of_two())
+        });
+        let pieces = pieces.collect();
+        v2.push(FileHashes::from_pieces(piece_length as u64, bytes.len() as u64, pieces).unwrap());
+    }
+    let (info, layers) = build(plan, &v1, &v2, options).unwrap();
+    Torrent::new(Arc::new(info), layers)
+}
+
+fn path(text: &str) -> Vec<String> {
+    text.split('/').map(str::to_owned).collect()
+}
+
+fn folder(format: Format, files: &[(&str, u64)], piece_length: Option<u64>) -> Result<Plan, CreateError> {
+    let files = files.iter().map(|&(name, length)| (path(name), length, Attributes::default()));
+    Plan::folder(format, "root".to_owned(), files, piece_length)
+}
+
+/// Files that meet every rule: deep folders, empty files at both ends, one longer than a piece, scripts, an order by
+/// components that is not that of joined paths (`a.b` comes after `a/b`).
+const TREE: [(&str, u64); 8] = [
+    ("zz/last empty", 0),
+    ("a.b", 3),
+    ("a/b/c", 40_000),
+    ("a/b/b", 16_384),
+    ("a/0 empty", 0),
+    ("ελληνικά/日本語", 70_001),
+    ("ß", 1),
+    ("a-", 100),
+];
+
+#[test]
+fn piece_lengths_follow_the_rule() {
+    const KIB: u64 = 1024;
+    for (total, length) in [
+        (0, 16 * KIB),
+        (2000 * 16 * KIB, 16 * KIB),
+        (2000 * 16 * KIB + 1, 32 * KIB),
+        (2000 * 8192 * KIB + 1, 16_384 * KIB),
+        (u64::MAX, 16_384 * KIB),
+    ] {
+        assert_eq!(piece_length_for(total), length, "{total}");
+    }
+}
+
+#[test]
+fn a_dictionary_is_exactly_this() {
+    let plan = Plan::file(Format::Hybrid, "f".to_owned(), 3, Attributes::default(), None).unwrap();
+    let torrent = make(&plan, &Options { private: true, source: Some("s".to_owned()) });
+    let data = content(0, 3);
+    let mut expected = b"d9:file treed1:fd0:d6:lengthi3e11:pieces root32:".to_vec();
+    expected.extend(shoal_hash::sha256(&data));
+    expected.extend(b"eee6:lengthi3e12:meta versioni2e4:name1:f12:piece lengthi16384e6:pieces20:");
+    expected.extend(shoal_hash::sha1(&data));
+    expected.extend(b"7:privatei1e6:source1:se");
+    assert_eq!(torrent.info.bytes(), expected);
+}
+
+#[test]
+fn the_order_in_which_files_are_given_does_not_matter() {
+    for format in [Format::V1, Format::V2, Format::Hybrid] {
+        let sizes = |tree: &[(&str, u64)]| -> Vec<(Vec<String>, u64)> {
+            let plan = folder(format, tree, None).unwrap();
+            plan.files().iter().map(|file| (file.path.clone(), file.length)).collect()
+        };
+        let mut reversed = TREE;
+        reversed.reverse();
+        assert_eq!(sizes(&TREE), sizes(&reversed));
+        let order: Vec<_> = sizes(&TREE).into_iter().map(|(path, _)| path.join("/")).collect();
+        assert_eq!(order, ["a/0 empty", "a/b/b", "a/b/c", "a-", "a.b", "zz/last empty", "ß", "ελληνικά/日本語"]);
+    }
+}
+
+#[test]
+fn what_was_made_is_read_as_it_was_meant() {
+    for format in [Format::V1, Format::V2, Format::Hybrid] {
+        let plan = folder(format, &TREE, Some(32_768)).unwrap();
+        let torrent = make(&plan, &Options::default());
+        assert_eq!(torrent.info.format(), format);
+        assert_eq!(torrent.info.layout(), plan.layout());
+        assert!(torrent.layers.is_complete(&torrent.info));
+        let read = Torrent::parse(&torrent.to_bytes()).unwrap();
+        assert_eq!(read, torrent);
+        for (found, planned) in read.info.files().iter().zip(plan.files()) {
+            assert_eq!((&found.path, found.length), (&planned.path, planned.length));
+        }
+        for piece in (0..plan.layout().pieces()).map(PieceIndex) {
+            let hashes = read.info.piece_hashes(piece, &read.layers).unwrap();
+            assert_eq!((hashes.v1.is_some(), hashes.v2.is_some()), (format != Format::V2, format != Format::V1));
+        }
+    }
+}
+
+#[test]
+fn attributes_are_kept() {
+    let link = Attributes { symlink: Some(path("a/b")), ..Attributes::default() };
+    let run = Attributes { executable: true, hidden: true, symlink: None };
+    for format in [Format::V1, Format::V2, Format::Hybrid] {
+        let files = [(path("a/b"), 5, run.clone()), (path("l"), 9, link.clone())];
+        let plan = Plan::folder(format, "root".to_owned(), files, None).unwrap();
+        let info = make(&plan, &Options::default()).info;
+        assert_eq!(info.files()[0].attributes, run);
+        assert_eq!((info.files()[1].length, &info.files()[1].attributes), (0, &link));
+        let plan = Plan::file(format, "f".to_owned(), 5, run.clone(), None).unwrap();
+        assert_eq!(make(&plan, &Options::default()).info.files()[0].attributes, run);
+    }
+}
+
+#[test]
+fn what_makes_no_torrent_is_an_error() {
+    let plan = |files: &[(&str, u64)]| folder(Format::Hybrid, files, None).unwrap_err();
+    assert_eq!(plan(&[("a", 1), ("b", 2), ("a/c", 1)]), CreateError::Clash { first: 0, second: 2 });
+    assert_eq!(plan(&[("a", 1), ("a", 1)]), CreateError::Clash { first: 0, second: 1 });
+    for name in ["a//b", "..", "a/./b", "a\0"] {
+        assert!(matches!(plan(&[(name, 1)]), CreateError::Name { .. }), "{name}");
+    }
+    assert!(matches!(plan(&[("a", 0)]), CreateError::Layout(_)));
+    assert!(matches!(plan(&[]), CreateError::Layout(_)));
+    assert!(matches!(plan(&[("a", u64::MAX), ("b", 2)]), CreateError::Layout(_)));
+    let deep = vec!["d"; 101].join("/");
+    assert_eq!(plan(&[(&deep, 1)]), CreateError::Depth { given: 0, depth: 101 });
+    for length in [0, 8192, 20_000, 1 << 30] {
+        let error = folder(Format::V1, &TREE, Some(length)).unwrap_err();
+        assert_eq!(error, CreateError::PieceLength(length));
+    }
+    let whole = folder(Format::V1, &TREE, None).unwrap();
+    let error = build(&whole, &[], &[], &Options::default()).unwrap_err();
+    assert_eq!(error, CreateError::Hashes { expected: 8, found: 0 });
+    assert_eq!(FileHashes::from_pieces(16_384, 16_385, vec![[1; 32]]), None);
+}
+
+#[test]
+fn libtorrent_reads_the_same_torrent() {
+    let script = "
+import sys
+try:
+    import libtorrent as lt
+except ImportError:
+    print('missing'); sys.exit()
+for name in sys.argv[1:]:
+    ti = lt.torrent_info(name)
+    ih, fs = ti.info_hashes(), ti.files()
+    files = [i for i in range(fs.num_files()) if not fs.file_flags(i) & lt.file_storage.flag_pad_file]
+    print(ih.v1 if ih.has_v1() else '-', ih.v2 if ih.has_v2() else '-', ti.num_pieces(),
+          ','.join('%d' % fs.file_size(i) for i in files), '|'.join(fs.file_path(i) for i in files))
+";
+    let dir = tempfile::tempdir().unwrap();
+    let mut expected = Vec::new();
+    let mut names = Vec::new();
+    for format in [Format::V1, Format::V2, Format::Hybrid] {
+        let single = Plan::file(format, "one".to_owned(), 50_000, Attributes::default(), None).unwrap();
+        for plan in [folder(format, &TREE, Some(32_768)).unwrap(), folder(format, &TREE, None).unwrap(), single] {
+            let torrent = make(&plan, &Options { private: true, source: Some("x".to_owned()) });
+            let name = dir.path().join(names.len().to_string());
+            std::fs::write(&name, torrent.to_bytes()).unwrap();
+            names.push(name);
+            let hashes = torrent.info.hashes();
+            let root = if plan.is_single_file() { "" } else { "root/" };
+            expected.push(format!(
+                "{} {} {} {} {}",
+                hashes.v1.map_or("-".to_owned(), |hash| hash.to_string()),
+                hashes.v2.map_or("-".to_owned(), |hash| hash.to_string()),
+                plan.layout().pieces(),
+                plan.files().iter().map(|file| file.length.to_string()).collect::<Vec<_>>().join(","),
+                plan.files().iter().map(|file| root.to_owned() + &file.path.join("/")).collect::<Vec<_>>().join("|"),
+            ));
+        }
+    }
+    let output = Command::new("/usr/bin/python3").arg("-c").arg(script).args(&names).output();
+    let output = output.map(|output| String::from_utf8(output.stdout).unwrap()).unwrap_or("missing".to_owned());
+    if output.trim() == "missing" {
+        eprintln!("skipped: /usr/bin/python3 has no module libtorrent");
+        return;
+    }
+    assert_eq!(output.lines().collect::<Vec<_>>(), expected);
+}
+
+proptest! {
+    #[test]
+    fn any_files_make_a_torrent_that_reads_back(
+        tree in prop::collection::btree_map("[a-c]{1,2}(/[a-c.]{3}){0,3}", 0..100_000_u64, 1..8),
+        kind in 0..3_usize,
+        piece_length in prop::sample::select(vec![16_384_u64, 65_536]),
+    ) {
+        let format = [Format::V1, Format::V2, Format::Hybrid][kind];
+        let files: Vec<(&str, u64)> = tree.iter().map(|(path, length)| (path.as_str(), *length)).collect();
+        if let Ok(plan) = folder(format, &files, Some(piece_length)) {
+            let torrent = make(&plan, &Options::default());
+            prop_assert_eq!(Torrent::parse(&torrent.to_bytes()).unwrap(), torrent);
+        }
+    }
+}
