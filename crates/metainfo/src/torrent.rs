@@ -63,10 +63,9 @@ impl Torrent {
         let outer = Outer::parse(bytes, &mut warnings)?;
         let (info, forgiven) = Info::parse(&bytes[outer.info.clone()])?;
         forgiven.into_iter().for_each(|warning| warnings.push(warning));
-        let layers = outer
-            .layers
-            .iter()
-            .map(|(root, hashes)| (&bytes[root.clone()], bytes[hashes.clone()].as_chunks().0.to_vec(), hashes.start));
+        let layers = outer.layers.iter().map(|LayerSpans { root, hashes }| {
+            (&bytes[root.clone()], bytes[hashes.clone()].as_chunks().0.to_vec(), hashes.start)
+        });
         let layers = match info.hashes().v2 {
             Some(_) => PieceLayers::from_torrent(&info, layers)?,
             // Nothing to check them by, and nobody to need them.
