@@ -1,0 +1,271 @@
+//! `shoal download`: one session, a task for each target.
+//!
+//! Targets are independent: one that fails does not end the others, and the exit code is that of the first failure in
+//! their order.
+
+use super::show::{self, file_list};
+use super::transfer::{Follow, Step};
+use super::{Outcome, network, on_complete};
+use crate::args::DownloadArgs;
+use crate::exit::{Exit, Failure};
+use crate::interrupt::Interrupt;
+use crate::report::{self, Event, Level, Reporter};
+use crate::run::Context;
+use crate::select;
+use crate::size;
+use crate::target::Target;
+use shoal_layout::{FileIndex, Selection};
+use shoal_metainfo::Info;
+use shoal_session::{AddTorrent, Files, Mode, Phase, SelectFiles, Session, TorrentSource};
+use shoal_storage::Place;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Fetches all targets.
+pub(super) async fn run(args: DownloadArgs, context: &Context, interrupt: Interrupt) -> Outcome {
+    let reporter = &context.reporter;
+    // A bad word is told before anything is begun.
+    let targets = args.targets.iter().map(|word| Target::read(word)).collect::<Result<Vec<_>, _>>()?;
+    if args.list && targets.iter().all(|target| matches!(target, Target::Torrent(_))) {
+        return list_all(&args, &targets, reporter);
+    }
+    let session = network::start(&args.network, args.down, context).await?;
+    reporter.say(Level::Verbose, &format!("listening on {}", network::listening(&session)));
+    let args = Arc::new(args);
+    let deadline = args.timeout.map(|after| Instant::now() + after);
+    let mut tasks = Vec::new();
+    for (number, target) in targets.into_iter().enumerate() {
+        let one = One {
+            number,
+            target,
+            args: Arc::clone(&args),
+            reporter: reporter.clone(),
+            interrupt: interrupt.clone(),
+            session: session.clone(),
+            deadline,
+        };
+        tasks.push(tokio::spawn(one.run()));
+    }
+    let many = tasks.len() > 1;
+    let mut first_failure = None;
+    for (number, task) in tasks.into_iter().enumerate() {
+        let outcome = task.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        if let Err(failure) = outcome {
+            // A single failure is said by the caller; of several, each is said with its target.
+            if many && failure.exit != Exit::Interrupted {
+                reporter.fail(number, &failure);
+            }
+            first_failure.get_or_insert(failure);
+        }
+    }
+    network::stop(&session).await;
+    match first_failure {
+        None => Ok(Exit::Done),
+        Some(failure) if failure.exit == Exit::Interrupted => {
+            reporter.say(Level::Normal, &format!("interrupted; resume with: {}", context.command_line()));
+            Ok(Exit::Interrupted)
+        }
+        Some(failure) if many => Ok(failure.exit),
+        Some(failure) => Err(failure),
+    }
+}
+
+fn list_all(args: &DownloadArgs, targets: &[Target], reporter: &Reporter) -> Outcome {
+    for target in targets {
+        if let Target::Torrent(torrent) = target {
+            list(args, &[], &torrent.info, reporter)?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Prints the numbered files; with a choice, those that it picks.
+fn list(args: &DownloadArgs, chosen: &[RangeInclusive<u32>], info: &Info, reporter: &Reporter) -> Result<(), Failure> {
+    let wanted = wanted(args, chosen, info).map_err(|message| Failure::new(Exit::Usage, message))?;
+    let letters: Vec<String> = info.files().iter().map(|file| show::letters(&file.attributes)).collect();
+    let files =
+        info.files().iter().zip(&letters).map(|(file, letters)| (file.path.as_slice(), file.length, letters.as_str()));
+    let text = file_list(files);
+    for (line, _) in text.lines().zip(wanted).filter(|(_, wanted)| *wanted) {
+        reporter.print(line);
+    }
+    Ok(())
+}
+
+/// The files that a link itself chooses (`so`, BEP 53); none means all.
+fn chosen_by_link(target: &Target) -> Vec<RangeInclusive<u32>> {
+    match target {
+        Target::Magnet(magnet) => magnet.select.clone(),
+        Target::Torrent(_) => Vec::new(),
+    }
+}
+
+/// What `--select` picks; without it, what the link chooses.
+fn wanted(args: &DownloadArgs, chosen: &[RangeInclusive<u32>], info: &Info) -> Result<Vec<bool>, String> {
+    if args.select.is_empty() && !chosen.is_empty() {
+        let numbers = (0..info.layout().files()).map(|file| info.so_number(FileIndex(file)));
+        let wanted: Vec<bool> = numbers.map(|number| chosen.iter().any(|range| range.contains(&number))).collect();
+        return if wanted.contains(&true) {
+            Ok(wanted)
+        } else {
+            Err("the link chooses files that the torrent does not have; choose others with --select".to_owned())
+        };
+    }
+    let paths: Vec<Vec<&str>> =
+        info.files().iter().map(|file| file.path.iter().map(String::as_str).collect()).collect();
+    select::wanted(&args.select, &paths)
+}
+
+/// One target.
+struct One {
+    number: report::Target,
+    target: Target,
+    args: Arc<DownloadArgs>,
+    reporter: Reporter,
+    interrupt: Interrupt,
+    session: Session,
+    deadline: Option<Instant>,
+}
+
+impl One {
+    async fn run(self) -> Result<(), Failure> {
+        let source = match &self.target {
+            Target::Torrent(torrent) => TorrentSource::Torrent(Arc::clone(torrent)),
+            Target::Magnet(magnet) => TorrentSource::Magnet(magnet.as_ref().clone()),
+        };
+        let add = AddTorrent {
+            source,
+            files: Files::Folder(self.args.output.clone()),
+            mode: Mode::Download {
+                overwrite: self.args.overwrite,
+                sequential: self.args.sequential,
+                select: self.select_files(),
+            },
+            peers: self.args.peer.clone(),
+            typed_trackers: Vec::new(),
+        };
+        let name = self.target.name().map_or_else(|| self.target.hashes().to_string(), str::to_owned);
+        let handle = self.session.add(add).await.map_err(network::failure)?;
+        let mut follow = Follow::new(handle, Some(&name), &self.reporter, self.number);
+        let mut is_done = false;
+        loop {
+            tokio::select! {
+                () = self.interrupt.raised() => {
+                    follow.stop().await;
+                    if is_done {
+                        return Ok(());
+                    }
+                    self.reporter.say(Level::Normal, &format!("{}: stopped at {}, saved", follow.name(), how_far(&follow)));
+                    return Err(Failure::new(Exit::Interrupted, "interrupted"));
+                }
+                () = sleep_until(self.deadline), if !is_done => {
+                    // What it was at counts, not what stopping makes of it.
+                    let failure = self.timed_out(&follow);
+                    follow.stop().await;
+                    return Err(failure);
+                }
+                step = follow.step() => match step {
+                    Step::Metadata(info) if self.args.list => {
+                        list(&self.args, &chosen_by_link(&self.target), &info, &self.reporter)?;
+                        follow.stop().await;
+                        return Ok(());
+                    }
+                    Step::Metadata(_) | Step::Checked(_) => {}
+                    Step::Complete if !is_done => {
+                        is_done = true;
+                        self.finish(&follow).await?;
+                        if !self.args.seed {
+                            follow.stop().await;
+                            return Ok(());
+                        }
+                    }
+                    Step::Complete => {}
+                    Step::Failed(_) if self.args.list && follow.info().is_some() => return Ok(()),
+                    Step::Failed(error) => return Err(self.name_failure(network::failure(error), &follow)),
+                    Step::Ended if is_done => return Ok(()),
+                    Step::Ended => return Err(Failure::new(Exit::Other, format!("{}: ended unfinished", follow.name()))),
+                },
+            }
+        }
+    }
+
+    /// The choice that the session asks for when it knows the files.
+    fn select_files(&self) -> SelectFiles {
+        let args = Arc::clone(&self.args);
+        let chosen = chosen_by_link(&self.target);
+        Box::new(move |info: &Info| {
+            if args.list {
+                // Ends the torrent before a file is touched; `run` knows.
+                return Err("only listed".to_owned());
+            }
+            let wanted = wanted(&args, &chosen, info)?;
+            Ok(Selection::by(info.layout(), |file| wanted[file.as_usize()]))
+        })
+    }
+
+    async fn finish(&self, follow: &Follow) -> Result<(), Failure> {
+        let Some(info) = follow.info() else { return Ok(()) };
+        let path: PathBuf = Place::safe(info, &self.args.output, false).root().to_path_buf();
+        let received = size::bytes(follow.last().downloaded);
+        self.reporter.say(
+            Level::Normal,
+            &format!("done: {} ({}, {received} received)", follow.name(), size::bytes(follow.last().total_bytes)),
+        );
+        self.reporter.event(self.number, &Event::Done { path: path.clone() });
+        match &self.args.on_complete {
+            Some(program) => on_complete::run(program, info, &path).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What the end of `--timeout` means.
+    fn timed_out(&self, follow: &Follow) -> Failure {
+        let after = size::time(self.args.timeout.unwrap_or(Duration::ZERO));
+        let last = follow.last();
+        let why = last.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+        let name = follow.name();
+        match &last.phase {
+            Phase::Paused { reason } => {
+                Failure::new(Exit::Disk, format!("{name}: the disk refuses after {after}: {reason}"))
+            }
+            Phase::Metadata => Failure::new(
+                Exit::NoPeers,
+                format!("{name}: no metadata within {after}{why}; name a peer with --peer or wait longer"),
+            ),
+            Phase::Downloading if !follow.met_peers => Failure::new(
+                Exit::NoPeers,
+                format!("{name}: no peers within {after}{why}; name one with --peer or wait longer"),
+            ),
+            _ => Failure::new(
+                Exit::Unfinished,
+                format!(
+                    "{name}: unfinished after {after}, {} is there{why}; the same command resumes",
+                    how_far(follow)
+                ),
+            ),
+        }
+    }
+
+    fn name_failure(&self, failure: Failure, follow: &Follow) -> Failure {
+        let error = failure.error.context(format!("cannot download {}", follow.name()));
+        Failure { error, ..failure }
+    }
+}
+
+fn how_far(follow: &Follow) -> String {
+    let last = follow.last();
+    if last.total_bytes == 0 {
+        return "the start (no metadata yet)".to_owned();
+    }
+    format!("{} of {}", size::bytes(last.done_bytes), size::bytes(last.total_bytes))
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,70 @@
+//! Starting a session from the flags that `share`, `seed` and `download` have in common, and what its errors mean.
+
+use crate::args::NetworkArgs;
+use crate::exit::{Exit, Failure};
+use crate::report::{Event, Level};
+use crate::run::Context;
+use crate::size::Rate;
+use shoal_session::{DEFAULT_PORT, PortChoice, Session, SessionConfig, SessionError};
+use shoal_storage::{LockError, StorageError};
+use std::time::Duration;
+
+/// Stopping takes 2 s at most for trackers (product.md) and a sync of what was written; after this the process ends
+/// whatever hangs (reliability.md F15: 5 s in all).
+const STOP_WITHIN: Duration = Duration::from_millis(4500);
+
+/// Listens, and tells where.
+pub(super) async fn start(args: &NetworkArgs, down: Option<Rate>, context: &Context) -> Result<Session, Failure> {
+    if args.lan_only {
+        context.reporter.say(Level::Normal, "note: --lan-only confines nothing in this version");
+    }
+    let config = SessionConfig {
+        bind: args.bind.clone(),
+        port: match args.port {
+            None => PortChoice::FirstFreeFrom(DEFAULT_PORT),
+            Some(0) => PortChoice::Any,
+            Some(port) => PortChoice::Exactly(port),
+        },
+        up_limit_bytes_per_s: args.up.and_then(|rate| rate.0),
+        down_limit_bytes_per_s: down.and_then(|rate| rate.0),
+        allow_private_networks: args.allow_private_networks,
+        state_dir: context.state.clone(),
+        ..SessionConfig::default()
+    };
+    let session = Session::start(config).await.map_err(failure)?;
+    for addr in session.listening() {
+        context.reporter.event(0, &Event::Listening { addr: addr.to_string() });
+    }
+    Ok(session)
+}
+
+/// `0.0.0.0:6881, [::]:6881`.
+pub(super) fn listening(session: &Session) -> String {
+    session.listening().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Saves and stops everything, within bounds.
+pub(super) async fn stop(session: &Session) {
+    // Past the bound the process may end: what is on disk is valid at any moment.
+    let _ = tokio::time::timeout(STOP_WITHIN, session.shutdown()).await;
+}
+
+/// The exit code that belongs to a session's error, with its message.
+pub(super) fn failure(error: SessionError) -> Failure {
+    let exit = match &error {
+        SessionError::Listen { .. } => Exit::Network,
+        SessionError::Duplicate | SessionError::Lock(LockError::AlreadyRunning { .. }) => Exit::Running,
+        SessionError::Lock(_) => Exit::Disk,
+        SessionError::Metadata(_) => Exit::BadTorrent,
+        SessionError::Selection(_) => Exit::Usage,
+        SessionError::Storage(
+            StorageError::Foreign { .. }
+            | StorageError::Long { .. }
+            | StorageError::Link { .. }
+            | StorageError::NotAFile { .. },
+        ) => Exit::Other,
+        SessionError::Storage(_) => Exit::Disk,
+        _ => Exit::Other,
+    };
+    Failure { exit, error: error.into() }
+}
