@@ -226,7 +226,8 @@ async fn resolve(host: &Host<&str>, port: u16) -> Result<Vec<SocketAddr>, HttpEr
         Host::Ipv6(ip) => Ok(vec![SocketAddr::new((*ip).into(), port)]),
         Host::Domain(name) => {
             let found = tokio::net::lookup_host((*name, port)).await;
-            let found = found.map_err(|error| HttpError::Resolve { host: (*name).to_owned(), reason: error.to_string() })?;
+            let found =
+                found.map_err(|error| HttpError::Resolve { host: (*name).to_owned(), reason: error.to_string() })?;
             let addrs: Vec<SocketAddr> = found.collect();
             if addrs.is_empty() {
                 return Err(HttpError::Resolve { host: (*name).to_owned(), reason: "no address".to_owned() });

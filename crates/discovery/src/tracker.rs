@@ -82,8 +82,10 @@ impl Trackers {
             match hashes {
                 [one] => self.announce_one(request, one, typed).await,
                 [first, second, ..] => {
-                    let both =
-                        tokio::join!(self.announce_one(request, first, typed), self.announce_one(request, second, typed));
+                    let both = tokio::join!(
+                        self.announce_one(request, first, typed),
+                        self.announce_one(request, second, typed)
+                    );
                     merge(both.0, both.1)
                 }
                 [] => Err(TrackerError::Url),

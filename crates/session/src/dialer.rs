@@ -12,12 +12,7 @@ use tokio::net::{TcpSocket, TcpStream};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Dials a peer and exchanges handshakes. `bind`: addresses to dial from; empty: the system chooses.
-pub(crate) async fn dial(
-    addr: SocketAddr,
-    bind: &[IpAddr],
-    mine: Handshake,
-    ours: &[[u8; 20]],
-) -> io::Result<Opened> {
+pub(crate) async fn dial(addr: SocketAddr, bind: &[IpAddr], mine: Handshake, ours: &[[u8; 20]]) -> io::Result<Opened> {
     let tcp = tokio::time::timeout(CONNECT_TIMEOUT, connect(addr, bind)).await.map_err(|_| timed_out())??;
     prepare(&tcp);
     let opened = open(PeerStream::Tcp(tcp), addr, mine, ours);

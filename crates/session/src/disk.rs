@@ -160,7 +160,9 @@ impl UploadSource {
             // The connection may have closed meanwhile.
             let _ = done.send(read);
         });
-        answer.await.unwrap_or_else(|_| Err(ReadError { lost: false, reason: "the disk threads have ended".to_owned() }))
+        answer
+            .await
+            .unwrap_or_else(|_| Err(ReadError { lost: false, reason: "the disk threads have ended".to_owned() }))
     }
 }
 

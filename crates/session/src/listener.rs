@@ -152,7 +152,10 @@ pub(crate) async fn run(listener: TcpListener, registry: Registry, mut gate: Gat
 
 /// Whether only this one connection failed.
 fn is_passing(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted)
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
 }
 
 /// What every connection is set to: small messages leave at once.
@@ -172,7 +175,9 @@ mod tests {
         let first = bind(&HERE, PortChoice::Any).unwrap();
         let taken = first[0].local_addr().unwrap().port();
         assert!(taken != 0);
-        assert!(matches!(bind(&HERE, PortChoice::Exactly(taken)), Err(SessionError::Listen { port, .. }) if port == taken));
+        assert!(
+            matches!(bind(&HERE, PortChoice::Exactly(taken)), Err(SessionError::Listen { port, .. }) if port == taken)
+        );
         let next = bind(&HERE, PortChoice::FirstFreeFrom(taken)).unwrap();
         assert!(next[0].local_addr().unwrap().port() > taken);
     }

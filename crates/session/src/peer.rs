@@ -55,13 +55,8 @@ pub(crate) async fn run(peer: PeerKey, opened: Opened, direction: Direction, lim
         return;
     }
     let pool = ports.source.pool.clone();
-    let writer = Writer {
-        peer,
-        outbox: outbox.clone(),
-        stream: stream.clone(),
-        source: ports.source,
-        reports: ports.reports,
-    };
+    let writer =
+        Writer { peer, outbox: outbox.clone(), stream: stream.clone(), source: ports.source, reports: ports.reports };
     let writer = tokio::spawn(writer.run());
     let end = Reader::new(peer, grants, pool, limits, &leftover).run(&stream, &ports.batches).await;
     tracing::debug!(%addr, %end, "connection closed");

@@ -170,11 +170,8 @@ impl NewTorrent {
             max_peers: shared.config.max_connections_per_torrent,
             ..SwarmConfig::new(hashes.clone(), shared.peer_id)
         };
-        let source = UploadSource {
-            storage: Arc::new(OnceLock::new()),
-            disk: shared.disk.clone(),
-            pool: shared.pool.clone(),
-        };
+        let source =
+            UploadSource { storage: Arc::new(OnceLock::new()), disk: shared.disk.clone(), pool: shared.pool.clone() };
         let mut task = TorrentTask {
             key,
             swarm: Swarm::new(config, known.is_some(), rng),
@@ -261,7 +258,8 @@ fn trackers(source: &TorrentSource, typed: &[String]) -> Vec<Vec<String>> {
         TorrentSource::Magnet(magnet) => magnet.trackers.iter().map(|url| vec![url.clone()]).collect(),
     };
     let known: BTreeSet<&String> = tiers.iter().flatten().collect();
-    let extra: Vec<Vec<String>> = typed.iter().filter(|url| !known.contains(url)).map(|url| vec![url.clone()]).collect();
+    let extra: Vec<Vec<String>> =
+        typed.iter().filter(|url| !known.contains(url)).map(|url| vec![url.clone()]).collect();
     tiers.extend(extra);
     tiers
 }

@@ -140,8 +140,7 @@ pub(crate) fn open(opening: Opening) -> Result<Ready, SessionError> {
             .inspect_err(|error| tracing::warn!(%error, "no resume state: everything will be checked after a restart"))
             .ok()
     });
-    let files =
-        TorrentFiles { storage: Arc::new(storage), info: info.clone(), resume: RwLock::new(resume), writes };
+    let files = TorrentFiles { storage: Arc::new(storage), info: info.clone(), resume: RwLock::new(resume), writes };
     Ok(Ready { info, layers, have, selection, files, problem: resumed.problem })
 }
 

@@ -7,8 +7,8 @@ use crate::progress::{Phase, Progress, TorrentEvent};
 use shoal_layout::MAX_PIECES;
 use shoal_metainfo::Info;
 use shoal_swarm::SwarmProgress;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -116,7 +116,8 @@ impl Report {
 
     /// The last snapshot.
     pub(super) fn stopped(&mut self, swarm: SwarmProgress) {
-        let last = Progress { download_rate: 0, upload_rate: 0, peers: 0, full_copies: 0, ..snapshot(&swarm, Phase::Stopped) };
+        let last =
+            Progress { download_rate: 0, upload_rate: 0, peers: 0, full_copies: 0, ..snapshot(&swarm, Phase::Stopped) };
         self.progress.send_replace(last);
     }
 

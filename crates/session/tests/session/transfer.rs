@@ -1,0 +1,153 @@
+//! Two sessions and a torrent.
+
+use crate::made::{Here, NAME, PIECE_LENGTH, bytes, patiently, torrent, until};
+use shoal_metainfo::{Format, Magnet};
+use shoal_session::{AddTorrent, Check, Files, Phase, SessionError, TorrentEvent, TorrentSource};
+use std::time::{Duration, Instant};
+
+async fn transfers(format: Format, by_magnet: bool, length: usize) {
+    let data = bytes(length);
+    let torrent = torrent(format, &data);
+    let (from, to) = (Here::new().await, Here::new().await);
+    let (_seed, _seed_events) = from.seed(&torrent, &data).await;
+    let source = if by_magnet {
+        TorrentSource::Magnet(Magnet::new(torrent.info.hashes()))
+    } else {
+        TorrentSource::Torrent(torrent)
+    };
+    let (download, mut events) = to.download(source, from.addr()).await;
+    let mut pieces = 0;
+    loop {
+        match patiently(events.next()).await.expect("it still runs") {
+            TorrentEvent::Piece(_) => pieces += 1,
+            TorrentEvent::Complete => break,
+            TorrentEvent::Failed(error) => panic!("{error}"),
+            _ => {}
+        }
+    }
+    assert_eq!(pieces, length.div_ceil(PIECE_LENGTH));
+    assert!(to.downloaded() == data, "every byte is the same");
+    download.stop().await;
+    let last = download.progress().borrow().clone();
+    assert_eq!((last.phase, last.done_bytes, last.total_bytes), (Phase::Stopped, length as u64, length as u64));
+    assert_eq!(last.downloaded, length as u64, "nothing is fetched twice");
+    from.session.shutdown().await;
+    to.session.shutdown().await;
+    let alive = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    assert_eq!(alive, 0, "a shut down session leaves no task");
+}
+
+#[tokio::test]
+async fn a_v1_torrent_is_transferred() {
+    transfers(Format::V1, false, 700_001).await;
+}
+
+#[tokio::test]
+async fn a_v2_torrent_is_transferred() {
+    transfers(Format::V2, false, 700_001).await;
+}
+
+#[tokio::test]
+async fn a_hybrid_torrent_is_transferred() {
+    transfers(Format::Hybrid, false, 700_001).await;
+}
+
+#[tokio::test]
+async fn a_torrent_of_one_short_block_is_transferred() {
+    transfers(Format::Hybrid, false, 1).await;
+}
+
+#[tokio::test]
+async fn a_v1_link_is_enough() {
+    transfers(Format::V1, true, 700_001).await;
+}
+
+#[tokio::test]
+async fn a_v2_link_is_enough() {
+    transfers(Format::V2, true, 700_001).await;
+}
+
+#[tokio::test]
+async fn a_hybrid_link_is_enough() {
+    transfers(Format::Hybrid, true, 700_001).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_pieces_go_through_on_two_threads() {
+    transfers(Format::Hybrid, true, 30_000_000).await;
+}
+
+#[tokio::test]
+async fn a_download_goes_on_where_it_was_stopped() {
+    let data = bytes(3_000_000);
+    let torrent = torrent(Format::V1, &data);
+    let from = Here::with(|config| config.up_limit_bytes_per_s = Some(1_000_000)).await;
+    let (_seed, _seed_events) = from.seed(&torrent, &data).await;
+    let to = Here::new().await;
+    let source = TorrentSource::Torrent(torrent.clone());
+    let (first, mut events) = to.download(source.clone(), from.addr()).await;
+    for _ in 0..5 {
+        until(&mut events, |event| matches!(event, TorrentEvent::Piece(_))).await;
+    }
+    first.stop().await;
+    from.session.set_limits(None, None);
+    let had = first.progress().borrow().pieces_done;
+    assert!(had >= 5);
+    let (second, mut events) = to.download(source, from.addr()).await;
+    let found = until(&mut events, |event| matches!(event, TorrentEvent::Checked { .. })).await;
+    assert!(matches!(found, TorrentEvent::Checked { pieces } if pieces == had), "{found:?}, not {had}");
+    until(&mut events, |event| matches!(event, TorrentEvent::Complete)).await;
+    second.stop().await;
+    let fetched = second.progress().borrow().downloaded;
+    assert!(fetched <= data.len() as u64 - u64::from(had) * PIECE_LENGTH as u64);
+    assert!(to.downloaded() == data);
+}
+
+#[tokio::test]
+async fn what_somebody_else_has_there_is_not_overwritten() {
+    let data = bytes(100_000);
+    let torrent = torrent(Format::V1, &data);
+    let to = Here::new().await;
+    std::fs::write(to.folder().join(NAME), b"a letter").unwrap();
+    let add = AddTorrent::download(TorrentSource::Torrent(torrent), to.folder());
+    let (handle, mut events) = to.add(add, false).await;
+    let failed = loop {
+        match patiently(events.next()).await {
+            Some(TorrentEvent::Failed(error)) => break error,
+            Some(_) => {}
+            None => panic!("it says why"),
+        }
+    };
+    assert!(matches!(failed, SessionError::Storage(_)), "{failed}");
+    patiently(handle.stop()).await;
+    assert_eq!(to.downloaded(), b"a letter");
+    assert!(patiently(events.next()).await.is_none());
+}
+
+#[tokio::test]
+async fn the_same_torrent_is_in_a_session_once() {
+    let data = bytes(1000);
+    let torrent = torrent(Format::Hybrid, &data);
+    let here = Here::new().await;
+    let (seed, _events) = here.seed(&torrent, &data).await;
+    let again = AddTorrent::seed(torrent.clone(), Files::Folder(here.folder().to_path_buf()), Check::Full);
+    assert!(matches!(here.session.add(again).await, Err(SessionError::Duplicate)));
+    seed.stop().await;
+    let (_seed, _events) = here.seed(&torrent, &data).await;
+    here.session.shutdown().await;
+    let late = AddTorrent::seed(torrent, Files::Folder(here.folder().to_path_buf()), Check::Full);
+    assert!(matches!(here.session.add(late).await, Err(SessionError::Stopping)));
+}
+
+#[tokio::test]
+async fn stopping_does_not_wait_for_a_peer_that_never_answers() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = Here::new().await;
+    let torrent = torrent(Format::V1, &bytes(100_000));
+    let (download, _events) = to.download(TorrentSource::Torrent(torrent), listener.local_addr().unwrap()).await;
+    let _held = patiently(listener.accept()).await.unwrap();
+    let before = Instant::now();
+    download.stop().await;
+    to.session.shutdown().await;
+    assert!(before.elapsed() < Duration::from_secs(4));
+}
