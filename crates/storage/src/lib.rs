@@ -22,6 +22,8 @@ mod resume;
 pub mod source;
 mod storage;
 mod sys;
+#[cfg(test)]
+mod tests;
 
 pub use error::StorageError;
 pub use finish::Finish;

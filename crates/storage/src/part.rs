@@ -59,8 +59,8 @@ struct Table {
 }
 
 impl PartFile {
-    /// Reads the table if there is a part file. One that cannot be read counts as empty.
-    pub(crate) fn open(place: &Place, layout: &Layout, hash: [u8; 20], storage: u64) -> PartFile {
+    /// Reads the table if there is a part file. One that is damaged counts as empty.
+    pub(crate) fn open(place: &Place, layout: &Layout, hash: [u8; 20], storage: u64) -> Result<PartFile, StorageError> {
         let mut header = MAGIC.to_vec();
         header.extend(hash);
         header.extend(layout.piece_length().to_le_bytes());
@@ -75,23 +75,27 @@ impl PartFile {
             key: FileKey { storage, file: PART_FILE },
             table: Mutex::default(),
         };
-        *part.lock() = part.load().unwrap_or_default();
-        part
+        match part.load() {
+            Ok(table) => *part.lock() = table.unwrap_or_default(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(StorageError::at(&part.full_path(), error)),
+        }
+        Ok(part)
     }
 
-    fn load(&self) -> Option<Table> {
-        let folder = sys::open_folder(&self.folder).ok()?;
-        let file = sys::open_below(&folder, &self.path, Access::Read).ok()?.file;
+    fn load(&self) -> std::io::Result<Option<Table>> {
+        let folder = sys::open_folder(&self.folder)?;
+        let file = sys::open_below(&folder, &self.path, Access::Read)?.file;
         let mut header = vec![0; self.header.len()];
-        if sys::read_at(&file, &mut header, 0).ok()? < header.len() || header != self.header {
-            return None;
+        if sys::read_at(&file, &mut header, 0)? < header.len() || header != self.header {
+            return Ok(None);
         }
         let mut table = Table { exists: true, ..Table::default() };
         let mut seen = BTreeSet::new();
         let mut buffer = vec![0; 64 * 1024];
         let mut piece = 0;
         while piece < self.pieces {
-            let count = sys::read_at(&file, &mut buffer, HEADER_BYTES + 4 * u64::from(piece)).ok()? / 4;
+            let count = sys::read_at(&file, &mut buffer, HEADER_BYTES + 4 * u64::from(piece))? / 4;
             if count == 0 {
                 break;
             }
@@ -104,7 +108,7 @@ impl PartFile {
                 piece += 1;
             }
         }
-        Some(table)
+        Ok(Some(table))
     }
 
     /// Where the whole file is.
@@ -120,6 +124,11 @@ impl PartFile {
     /// Whether a piece has a slot.
     pub(crate) fn has(&self, piece: PieceIndex) -> bool {
         self.lock().slots.contains_key(&piece.0)
+    }
+
+    /// Whether there is such a file, as far as we know.
+    pub(crate) fn exists(&self) -> bool {
+        self.lock().exists
     }
 
     /// Whether no piece has a slot.
@@ -263,7 +272,7 @@ mod tests {
     fn part(folder: &std::path::Path) -> PartFile {
         let layout = Layout::contiguous(32, &[100]).unwrap();
         let place = Place::below(folder, vec![SafePath::exact(["name"]).unwrap()]);
-        PartFile::open(&place, &layout, [0xab; 20], 1)
+        PartFile::open(&place, &layout, [0xab; 20], 1).unwrap()
     }
 
     fn block(piece: u32, begin: u32, length: u32) -> BlockRef {

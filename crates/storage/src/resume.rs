@@ -200,6 +200,8 @@ struct State {
     have: Bitfield,
     files: Vec<Option<FileStat>>,
     part: Option<FileStat>,
+    /// Which files were selected.
+    wanted: Vec<bool>,
 }
 
 /// What a state file says, with its records applied.
@@ -216,11 +218,12 @@ impl State {
         out.extend(identity_bytes(identity, layout));
         out.push(u8::from(self.clean));
         out.extend(self.have.to_bytes());
-        for stat in std::iter::once(&self.part).chain(&self.files) {
+        let files = self.files.iter().zip(self.wanted.iter().map(|&wanted| if wanted { WANTED } else { 0 }));
+        for (stat, wanted) in std::iter::once((&self.part, 0)).chain(files) {
             match stat {
-                None => out.push(0),
+                None => out.push(wanted),
                 Some(stat) => {
-                    out.push(1);
+                    out.push(wanted | PRESENT);
                     out.extend(stat.size.to_le_bytes());
                     out.extend(stat.modified_ns.to_le_bytes());
                     out.extend(stat.inode.to_le_bytes());
@@ -311,16 +314,19 @@ fn decode_body(mut body: Cursor<'_>, layout: &Layout) -> Option<Loaded> {
     let clean = body.array::<1>()? == [1];
     let bits = body.take(layout.pieces().div_ceil(8) as usize)?;
     let have = Bitfield::from_bytes(layout.pieces(), bits).ok()?;
-    let mut stats = Vec::with_capacity(layout.files() as usize + 1);
-    for _ in 0..=layout.files() {
-        stats.push(match body.array::<1>()? {
-            [0] => None,
-            _ => Some(body.stat()?),
-        });
-    }
-    let part = stats.remove(0);
-    Some(Loaded { state: State { clean, have, files: stats, part }, written: BTreeMap::new() })
+    let mut entry = || {
+        let [flags] = body.array()?;
+        let stat = if flags & PRESENT != 0 { Some(body.stat()?) } else { None };
+        Some((stat, flags & WANTED != 0))
+    };
+    let (part, _) = entry()?;
+    let (files, wanted) = (0..layout.files()).map(|_| entry()).collect::<Option<_>>()?;
+    Some(Loaded { state: State { clean, have, files, part, wanted }, written: BTreeMap::new() })
 }
+
+/// Flags before a file's stat: there is one, and the file was selected.
+const PRESENT: u8 = 1;
+const WANTED: u8 = 2;
 
 const PIECES: u32 = 1;
 const FILE: u32 = 2;
@@ -371,8 +377,11 @@ struct Journal {
     /// Bytes of the file that are known good: a failed append is overwritten by the next.
     end: u64,
     head_end: u64,
-    /// Whether a piece was taken back, which no record can say.
+    /// Whether a piece was taken back or files were selected, which no record can say.
     stale: bool,
+    /// The selection's turn that the head tells of.
+    turn: u64,
+    max_records_bytes: u64,
 }
 
 impl Resume {
@@ -421,8 +430,9 @@ impl Resume {
         }
         // As they were before they were checked: what changed meanwhile is checked again next time.
         let (files, part) = resumed.stats.clone();
-        let state = State { clean: false, have: have.clone(), files, part };
-        let journal = Journal::create(path, identity.clone(), state, storage.layout())?;
+        let turn = storage.selection_turn();
+        let state = State { clean: false, have: have.clone(), files, part, wanted: wanted(storage) };
+        let journal = Journal::create(path, identity.clone(), state, turn, storage.layout())?;
         Ok(Resume { order: Mutex::default(), journal: Mutex::new(journal) })
     }
 
@@ -466,6 +476,7 @@ impl Resume {
                     let written = storage.take_touched();
                     match storage.sync() {
                         Ok(()) => {
+                            journal.note_selection(storage);
                             journal.note_files(&written, storage);
                             Event::DataSynced
                         }
@@ -509,6 +520,7 @@ impl Resume {
         let touched = storage.take_touched();
         storage.sync().map_err(|source| ResumeError::Data { pieces: Vec::new(), source })?;
         // Only what we wrote is noted anew: a file that somebody else changed differs from its note, and is checked.
+        journal.note_selection(storage);
         journal.note_files(&touched, storage);
         journal.state.clean = true;
         journal.rewrite(storage.layout())
@@ -526,14 +538,46 @@ pub fn forget(state_dir: &Path, identity: &Identity) -> io::Result<()> {
     Ok(())
 }
 
+/// Which files are selected.
+fn wanted(storage: &Storage) -> Vec<bool> {
+    (0..storage.layout().files()).map(|file| storage.wants(FileIndex(file))).collect()
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Journal {
-    fn create(path: PathBuf, identity: Identity, state: State, layout: &Layout) -> Result<Journal, ResumeError> {
+    fn create(
+        path: PathBuf,
+        identity: Identity,
+        state: State,
+        turn: u64,
+        layout: &Layout,
+    ) -> Result<Journal, ResumeError> {
         let (file, chain, end) = write_head(&path, &state, &identity, layout)?;
-        Ok(Journal { path, identity, state, file, chain, end, head_end: end, stale: false })
+        Ok(Journal {
+            path,
+            identity,
+            state,
+            file,
+            chain,
+            end,
+            head_end: end,
+            stale: false,
+            turn,
+            max_records_bytes: MAX_RECORDS_BYTES,
+        })
+    }
+
+    /// Notices a change of selection: before pieces are recorded that were written under it.
+    fn note_selection(&mut self, storage: &Storage) {
+        let turn = storage.selection_turn();
+        if turn != self.turn {
+            self.turn = turn;
+            self.state.wanted = wanted(storage);
+            self.stale = true;
+        }
     }
 
     fn rewrite(&mut self, layout: &Layout) -> Result<(), ResumeError> {
@@ -562,7 +606,7 @@ impl Journal {
         for &piece in pieces {
             self.state.have.set(piece);
         }
-        if self.end - self.head_end > MAX_RECORDS_BYTES || self.stale {
+        if self.end - self.head_end > self.max_records_bytes || self.stale {
             // A head that was written while a download runs is no clean one: its files go on changing.
             return self.rewrite(layout);
         }
@@ -651,8 +695,11 @@ impl Loaded {
                 }
             }
         }
-        if changed(PART_FILE, self.state.part, part_now) {
-            for piece in storage.part().pieces() {
+        let part_changed = changed(PART_FILE, self.state.part, part_now);
+        for piece in storage.part().pieces() {
+            // A slot has the bytes of a file that was not selected; its place, where they are looked for now, may not.
+            let moved = |file: FileIndex| storage.wants(file) && !self.state.wanted[file.as_usize()];
+            if part_changed || layout.files_in(piece).any(moved) {
                 check.set(piece);
             }
         }
@@ -692,4 +739,38 @@ pub fn save_torrent(state_dir: &Path, identity: &Identity, torrent: &[u8]) -> io
 /// The torrent that was kept, unchecked: the caller parses it and compares its hashes with those asked for.
 pub fn load_torrent(state_dir: &Path, identity: &Identity) -> Option<Vec<u8>> {
     identity.keys().iter().find_map(|key| read_bounded(&state_dir.join(format!("{key}.torrent"))).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_records_become_a_new_head_that_claims_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let layout = Layout::contiguous(16, &[1600]).unwrap();
+        let identity = Identity::of_hashes(vec![[1; 20]], folder.path());
+        let have = Bitfield::new(layout.pieces());
+        let state = State { clean: false, have, files: vec![None], part: None, wanted: vec![true] };
+        let mut journal = Journal::create(path.clone(), identity.clone(), state, 0, &layout).unwrap();
+        journal.max_records_bytes = 400;
+        for piece in (0..100).step_by(2) {
+            journal.append(&[PieceIndex(piece)], &layout).unwrap();
+            let bytes = std::fs::read(&path).unwrap();
+            assert!(bytes.len() as u64 <= journal.head_end + 400 + RECORD_BYTES as u64);
+            let loaded = decode(&bytes, &identity, &layout).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(loaded.state.have.count(), piece / 2 + 1);
+        }
+    }
+
+    #[test]
+    fn an_output_folder_has_one_identity_however_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = Identity::of_hashes(vec![[1; 20]], &folder.path().join("new/deep"));
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("link")).unwrap();
+        let through = Identity::of_hashes(vec![[1; 20]], &folder.path().join("link/new/deep"));
+        assert_eq!(plain.keys(), through.keys());
+        assert_ne!(plain.keys(), Identity::of_hashes(vec![[1; 20]], folder.path()).keys());
+    }
 }

@@ -65,6 +65,7 @@ pub struct Storage {
 struct Chosen {
     selection: Selection,
     all: bool,
+    turn: u64,
 }
 
 /// What a sync has to do.
@@ -77,8 +78,9 @@ struct Unsynced {
 }
 
 impl Storage {
-    /// Nothing is created yet, and nothing opened but a part file of an earlier run, whose bytes of files that are
-    /// selected by now move to their places. `hash` names the part file: the info hash as on the wire. Panics if `place` has not as many files as `layout`.
+    /// Nothing is created yet, and nothing read but the table of a part file that an earlier run left, whose errors are the
+    /// only ones. `hash` names the part file: the info hash as on the wire. Panics if `place` has not as many files as
+    /// `layout`.
     pub fn open(
         layout: Layout,
         place: Place,
@@ -90,9 +92,9 @@ impl Storage {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         assert_eq!(place.len(), layout.files() as usize, "a place for each file");
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let part = PartFile::open(&place, &layout, hash, id);
-        let chosen = RwLock::new(Chosen { all: selection.is_all(), selection });
-        let storage = Storage {
+        let part = PartFile::open(&place, &layout, hash, id)?;
+        let chosen = RwLock::new(Chosen { all: selection.is_all(), turn: 0, selection });
+        Ok(Storage {
             id,
             layout,
             place,
@@ -102,20 +104,7 @@ impl Storage {
             files,
             unsynced: Mutex::default(),
             made_folder: AtomicBool::new(false),
-        };
-        if mode == Mode::ReadWrite {
-            // What stands in the place of a wanted file may be right, or the user's: only what it lacks is written.
-            let slots = storage.part.pieces();
-            let wanted = slots.iter().flat_map(|&piece| storage.layout.files_in(piece));
-            let mut folders = Folders::new(&storage);
-            let absent: BTreeSet<FileIndex> = wanted
-                .filter(|&file| storage.wants(file) && folders.stat(file).is_ok_and(|stat| stat.is_none()))
-                .collect();
-            storage.export(|file, span| {
-                storage.wants(file) && (absent.contains(&file) || storage.is_hole_in(file, span))
-            })?;
-        }
-        Ok(storage)
+        })
     }
 
     /// The torrent's map.
@@ -157,16 +146,32 @@ impl Storage {
         &self.files
     }
 
-    /// Call before the first write, after checking or resuming, and again after [`Storage::select`]. Refuses a selected file
-    /// that exists and holds no valid piece ([`StorageError::Foreign`]), is longer than the torrent says
-    /// ([`StorageError::Long`]: it is not cut, since what follows may be the user's) — with `overwrite` both are taken
-    /// over — or is none at all, and a disk that is too full ([`StorageError::NoSpace`]). Cost: a stat per file.
+    /// Call before the first write, after checking or resuming. Refuses a selected file that exists and holds no valid
+    /// piece ([`StorageError::Foreign`]) or is longer than the torrent says ([`StorageError::Long`]: it is not cut, since
+    /// what follows may be the user's) — with `overwrite` both are taken over —, what is no file at all, and a disk
+    /// that is too full ([`StorageError::NoSpace`]). Then what the part file has for files that were not selected in an earlier run
+    /// moves to them. Cost: a stat per file.
     pub fn prepare(&self, have: &Bitfield, resumed: &Resumed, overwrite: bool) -> Result<(), StorageError> {
+        let known = |file| resumed.known(file);
+        self.admit((0..self.layout.files()).map(FileIndex).filter(|&file| self.wants(file)), have, known, overwrite)?;
+        self.ensure_space()?;
+        // The same question as reading asks: so what was checked is what moves.
+        let slots = self.part.pieces();
+        self.export(slots.iter().copied().filter(|&piece| have.get(piece)), |file, span| {
+            self.wants(file) && self.lacks(file, span)
+        })
+    }
+
+    /// Refuses other people's files.
+    fn admit(
+        &self,
+        files: impl Iterator<Item = FileIndex>,
+        have: &Bitfield,
+        known: impl Fn(FileIndex) -> Known,
+        overwrite: bool,
+    ) -> Result<(), StorageError> {
         let mut folders = Folders::new(self);
-        for file in (0..self.layout.files()).map(FileIndex) {
-            if !self.wants(file) {
-                continue;
-            }
+        for file in files {
             let Some(stat) = folders.stat(file)? else { continue };
             let length = self.layout.file_length(file);
             let path = || self.path(file);
@@ -178,7 +183,7 @@ impl Storage {
                 self.note_written(file.0, false);
                 handle.set_len(length).map_err(|error| StorageError::at(&path(), error))?;
             }
-            let ours = match resumed.known(file) {
+            let ours = match known(file) {
                 Known::Unknown => false,
                 Known::Absent => true,
                 Known::Seen(last) => last.inode == stat.inode,
@@ -188,12 +193,14 @@ impl Storage {
                 return Err(StorageError::Foreign { path: path() });
             }
         }
+        Ok(())
+    }
+
+    fn ensure_space(&self) -> Result<(), StorageError> {
         let space = self.space()?;
         if space.needed > space.available {
-            return Err(StorageError::NoSpace {
-                path: self.place.root().to_path_buf(),
-                missing_bytes: space.needed - space.available,
-            });
+            let missing_bytes = space.needed - space.available;
+            return Err(StorageError::NoSpace { path: self.place.root().to_path_buf(), missing_bytes });
         }
         Ok(())
     }
@@ -306,30 +313,22 @@ impl Storage {
     pub fn read_cached(&self, block: BlockRef, buffer: &mut [u8]) -> bool {
         assert_eq!(buffer.len(), block.length as usize, "a buffer for the block");
         let mut rest = buffer;
-        let start = self.layout.piece_start(block.piece) + u64::from(block.begin);
-        let mut at = start;
         for slice in self.layout.slices(block) {
             let (here, after) = rest.split_at_mut(slice.length as usize);
             rest = after;
             let Some(file) = slice.file else {
                 here.fill(0);
-                at += slice.length;
                 continue;
             };
-            let read = match self.slot_at(file, at) {
-                Some(offset) => match self.part.file(&self.files, false) {
-                    Ok(Some(part)) => sys::read_cached_at(&part, here, offset),
-                    _ => false,
-                },
-                None => self
+            // Where to look for what is in the part file may need the disk.
+            let read = !self.part.has(block.piece)
+                && self
                     .files
                     .get(self.key(file), false)
-                    .is_some_and(|handle| sys::read_cached_at(&handle, here, slice.offset)),
-            };
+                    .is_some_and(|handle| sys::read_cached_at(&handle, here, slice.offset));
             if !read {
                 return false;
             }
-            at += slice.length;
         }
         true
     }
@@ -338,7 +337,7 @@ impl Storage {
     pub(crate) fn read_span(&self, start: u64, buffer: &mut [u8]) -> Result<(), StorageError> {
         let mut rest = buffer;
         let mut at = start;
-        let slots = !self.wants_all() && !self.part.is_empty();
+        let slots = !self.part.is_empty();
         let piece_length = u64::from(self.layout.piece_length());
         for slice in self.layout.slices_of(start..start + rest.len() as u64) {
             let (mut here, after) = rest.split_at_mut(slice.length as usize);
@@ -357,7 +356,7 @@ impl Storage {
                 };
                 let (now, later) = here.split_at_mut(length as usize);
                 here = later;
-                match if slots { self.slot_at(file, at) } else { None } {
+                match slots.then(|| self.slot_at(file, at, offset..offset + length)).flatten() {
                     Some(slot) => self.read_slot(slot, now)?,
                     None => self.read_file(file, offset, now)?,
                 }
@@ -401,10 +400,7 @@ impl Storage {
         self.layout.slices(whole).all(|slice| match slice.file {
             None => true,
             Some(_) if slice.length < HOLE_BYTES => false,
-            Some(file) => {
-                (self.wants(file) || !self.part.has(piece))
-                    && self.is_hole_in(file, slice.offset..slice.offset + slice.length)
-            }
+            Some(file) => !self.part.has(piece) && self.is_hole_in(file, slice.offset..slice.offset + slice.length),
         })
     }
 
@@ -412,52 +408,79 @@ impl Storage {
         StorageError::Short { path: self.path(file), length, expected: self.layout.file_length(file) }
     }
 
-    /// Where an address of a file lies in the part file: only if the file is not selected and the piece has a slot.
-    fn slot_at(&self, file: FileIndex, at: u64) -> Option<u64> {
-        if self.wants(file) {
-            return None;
-        }
+    /// Where a run of a file, inside one piece, is read from the part file: if the piece has a slot, and the file is not selected or
+    /// lacks the run (it was not selected when the slot was written).
+    fn slot_at(&self, file: FileIndex, at: u64, span: Range<u64>) -> Option<u64> {
         let length = u64::from(self.layout.piece_length());
-        self.part.offset(PieceIndex((at / length) as u32)).map(|slot| slot + at % length)
+        let slot = self.part.offset(PieceIndex((at / length) as u32))? + at % length;
+        (!self.wants(file) || self.lacks(file, span)).then_some(slot)
     }
 
-    /// Chooses other files. What the part file has of those now selected moves to them; what lies in the places of
-    /// those not selected any more stays and is still read. Call [`Storage::prepare`] before and after: it names other people's files.
-    pub fn select(&self, selection: Selection) -> Result<(), StorageError> {
+    /// Chooses other files while the download runs. What the part file has of those now selected moves to them; what lies in
+    /// the places of those not selected any more stays and is still read. Newly selected files are refused as by
+    /// [`Storage::prepare`], and nothing is changed then.
+    pub fn select(&self, selection: Selection, have: &Bitfield, overwrite: bool) -> Result<(), StorageError> {
         let mut chosen = self.chosen.write().unwrap_or_else(PoisonError::into_inner);
+        let fresh = |file: FileIndex| selection.file(file) && !chosen.selection.file(file);
         if self.mode == Mode::ReadWrite {
-            self.export(|file, _| selection.file(file) && !chosen.selection.file(file))?;
+            let files = (0..self.layout.files()).map(FileIndex).filter(|&file| fresh(file));
+            self.admit(files, have, |_| Known::Unknown, overwrite)?;
+            self.export(self.part.pieces().into_iter(), |file, _| fresh(file))?;
         }
-        *chosen = Chosen { all: selection.is_all(), selection };
+        *chosen = Chosen { all: selection.is_all(), turn: chosen.turn + 1, selection };
         Ok(())
+    }
+
+    /// How often the selection was changed.
+    pub(crate) fn selection_turn(&self) -> u64 {
+        self.chosen.read().unwrap_or_else(PoisonError::into_inner).turn
     }
 
     /// Writes what slots have of files to their places, where `needed` says so.
-    fn export(&self, needed: impl Fn(FileIndex, Range<u64>) -> bool) -> Result<(), StorageError> {
+    fn export(
+        &self,
+        pieces: impl Iterator<Item = PieceIndex>,
+        needed: impl Fn(FileIndex, Range<u64>) -> bool,
+    ) -> Result<(), StorageError> {
         let mut buffer = Vec::new();
-        for piece in self.part.pieces() {
+        let mut exported = Vec::new();
+        for piece in pieces {
+            let Some(slot) = self.part.offset(piece) else { continue };
             let whole = BlockRef { piece, begin: 0, length: self.layout.piece_size(piece) };
             let mut begin = 0;
             for slice in self.layout.slices(whole) {
-                let from = begin;
+                let from = slot + begin;
                 begin += slice.length;
                 let span = slice.offset..slice.offset + slice.length;
-                let Some(file) = slice.file.filter(|&file| needed(file, span.clone())) else { continue };
-                let Some(slot) = self.part.offset(piece) else { continue };
-                let part = self.part.file(&self.files, true)?.expect("opened or an error");
-                let mut done = 0;
-                while done < slice.length {
-                    // Chosen: as large as reads for hashing.
-                    buffer.resize((slice.length - done).min(1 << 20) as usize, 0);
-                    let count = sys::read_at(&part, &mut buffer, slot + from + done)
-                        .map_err(|error| StorageError::at(&self.part.full_path(), error))?;
-                    buffer[count..].fill(0);
-                    self.write_run(file, &[IoSlice::new(&buffer)], slice.offset + done)?;
-                    done += buffer.len() as u64;
+                if let Some(file) = slice.file.filter(|&file| needed(file, span.clone())) {
+                    exported.push((file, span, from));
                 }
             }
         }
+        // First all questions, then all answers: writing the end of a file would make holes of what it lacks before.
+        for (file, span, from) in exported {
+            let length = span.end - span.start;
+            let mut done = 0;
+            while done < length {
+                // Chosen: as large as a read for hashing may be.
+                buffer.resize((length - done).min(1 << 20) as usize, 0);
+                self.read_slot(from + done, &mut buffer)?;
+                self.write_run(file, &[IoSlice::new(&buffer)], span.start + done)?;
+                done += buffer.len() as u64;
+            }
+        }
         Ok(())
+    }
+
+    /// Whether a run is not in a file's place: there is no file, it ends before, or the run is a hole.
+    fn lacks(&self, file: FileIndex, span: Range<u64>) -> bool {
+        match self.file(file, Access::Read) {
+            Ok(handle) => {
+                handle.metadata().is_ok_and(|metadata| metadata.len() < span.end)
+                    || sys::next_data(&handle, span.start).is_ok_and(|data| data.is_none_or(|data| data >= span.end))
+            }
+            Err(error) => matches!(error, StorageError::Missing { .. }),
+        }
     }
 
     /// Whether a run in a file's place is a hole before the file's end.
@@ -476,7 +499,8 @@ impl Storage {
             Unsynced { files: std::mem::take(&mut all.files), new: std::mem::take(&mut all.new), ..Unsynced::default() }
         };
         let result = self.sync_all(&unsynced);
-        if result.is_err() {
+        // What is gone cannot be synced, now or later; all else is tried again.
+        if result.as_ref().is_err_and(|error| !error.is_lost()) {
             let mut again = self.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
             again.files.extend(unsynced.files);
             again.new.extend(unsynced.new);
@@ -486,6 +510,9 @@ impl Storage {
 
     fn sync_all(&self, unsynced: &Unsynced) -> Result<(), StorageError> {
         for &file in &unsynced.files {
+            if file == PART_FILE && !self.part.exists() {
+                continue;
+            }
             let (path, handle) = match file {
                 PART_FILE => (self.part.full_path(), self.part.file(&self.files, true)?.expect("opened or an error")),
                 file => (self.path(FileIndex(file)), self.file(FileIndex(file), Access::Read)?),
@@ -530,6 +557,11 @@ impl Storage {
     pub(crate) fn take_touched(&self) -> Vec<u32> {
         let mut unsynced = self.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut unsynced.touched).into_iter().collect()
+    }
+
+    /// Closes all files that are open; the next call opens what it needs. For when files were moved or replaced.
+    pub fn close_files(&self) {
+        self.files.forget_all(self.id);
     }
 
     /// Size, time and identity of a file; `None` if there is none.
@@ -619,7 +651,7 @@ const HOLE_BYTES: u64 = 16 * 1024;
 
 impl Drop for Storage {
     fn drop(&mut self) {
-        self.files.forget_all(self.id);
+        self.close_files();
     }
 }
 
