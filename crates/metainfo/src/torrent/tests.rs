@@ -72,12 +72,11 @@ fn a_magnet_link_tells_what_the_file_tells() {
 
 #[test]
 fn trackers_are_read_in_tiers_or_alone() {
-    let list = "13:announce-listll8:udp://a18:udp://b eel8:udp://ae8:udp://cle3:foo4:bad!i3ee";
-    let list = list.replace("18:udp://b ", "9:udp://b ");
-    let torrent = around(&format!("8:announce8:udp://z{list}"), "");
+    let list = "13:announce-listll7:udp://a8:udp://b el7:udp://ae7:udp://cle3:foo4:bad!i3ee";
+    let torrent = around(&format!("8:announce7:udp://z{list}"), "");
     assert_eq!(torrent.trackers, [vec!["udp://a", "udp://b"], vec!["udp://c"]]);
     assert_eq!(torrent.warnings, [Warning::Urls { key: "announce-list", count: 3 }]);
-    assert_eq!(around("8:announce8:udp://z13:announce-listle", "").trackers, [["udp://z"]]);
+    assert_eq!(around("8:announce7:udp://z13:announce-listle", "").trackers, [["udp://z"]]);
     assert_eq!(around("8:announce3:bad", "").trackers, [[""; 0]; 0]);
     assert_eq!(around("13:announce-list3:bad", "").warnings, [ignored("announce-list")]);
 }
