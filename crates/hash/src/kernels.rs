@@ -1,11 +1,12 @@
 //! The kernels that this machine has, and which is best for how many messages.
 //!
 //! A kernel feeds blocks to a fixed number of states, in lock step. Its cost is the same however many of its lanes hold a
-//! message, so with `n` messages it is worth `speed * n / lanes`; a [`Table`] keeps the best kernel for each `n`.
+//! message. So for a number of equal messages there is a cheapest sequence of kernels; a [`Table`] keeps the first of each.
 
 use crate::lanes;
 use crate::path::Path;
 use crate::state::{BLOCK, Sha1Algorithm, Sha256Algorithm, sealed::Algorithm};
+use std::cmp::Reverse;
 use std::sync::OnceLock;
 
 #[macro_use]
@@ -46,16 +47,22 @@ pub(crate) struct Table<A: Algorithm> {
 }
 
 impl<A: Algorithm> Table<A> {
-    /// The best of these kernels at each width.
+    /// The table of these kernels.
     fn new(kernels: impl Iterator<Item = &'static Kernel<A>> + Clone) -> Table<A> {
-        let worth = |kernel: &Kernel<A>, messages: usize| {
-            kernel.speed * messages.min(kernel.lanes) as f32 / kernel.lanes as f32
-        };
+        // The cost of one block of so many messages, by the best sequence; in whole units, so that equals are equal.
+        let mut costs = [0_u32; MAX_LANES + 1];
         let best = std::array::from_fn(|index| {
-            kernels
+            let messages = index + 1;
+            let cost = |kernel: &Kernel<A>| {
+                let step = (kernel.lanes as f32 / kernel.speed * 1000.0) as u32;
+                step + costs[messages.saturating_sub(kernel.lanes)]
+            };
+            let best = kernels
                 .clone()
-                .max_by(|a, b| worth(a, index + 1).total_cmp(&worth(b, index + 1)))
-                .expect("the portable kernel is always among them")
+                .min_by_key(|kernel| (cost(kernel), Reverse(kernel.lanes)))
+                .expect("the portable kernel is always among them");
+            costs[messages] = cost(best);
+            best
         });
         Table { best }
     }
@@ -141,7 +148,10 @@ macro_rules! kernels {
     };
 }
 
-// Without SHA instructions the crates run at 0.4 of their speed with them (x86-64, `--cfg sha1_backend="soft"`).
+// Speeds: cargo bench -p shoal-hash, docs/measurements.md. The crates without SHA instructions: the same with
+// `RUSTFLAGS='--cfg sha1_backend="soft" --cfg sha2_backend="soft"'`. 16 lanes of SHA-256 reach 2.0 when messages begin at a
+// multiple of 64 bytes and 1.8 when not; SHA-NI does not care. NEON's speeds are guesses, between the crates with SHA
+// instructions and without.
 kernels! { Sha1Algorithm:
     #[cfg(target_arch = "x86_64")] Avx512, avx512::is_available, 16, 3.65, avx512::sha1;
     #[cfg(target_arch = "x86_64")] Avx512, avx512vl::is_available, 8, 3.17, avx512vl::sha1;
@@ -149,14 +159,14 @@ kernels! { Sha1Algorithm:
     #[cfg(target_arch = "x86_64")] ShaNi, shani::is_available, 2, 1.66, shani::sha1;
     #[cfg(all(target_arch = "aarch64", target_endian = "little"))] Neon, neon::is_available, 4, 0.8, neon::sha1;
     Portable, has_sha_instructions, 1, 1.0, portable::<Sha1Algorithm>;
-    Portable, || true, 1, 0.4, portable::<Sha1Algorithm>;
+    Portable, || true, 1, 0.42, portable::<Sha1Algorithm>;
 }
 kernels! { Sha256Algorithm:
-    #[cfg(target_arch = "x86_64")] Avx512, avx512::is_available, 16, 2.0, avx512::sha256;
+    #[cfg(target_arch = "x86_64")] Avx512, avx512::is_available, 16, 1.9, avx512::sha256;
     #[cfg(target_arch = "x86_64")] Avx512, avx512vl::is_available, 8, 1.82, avx512vl::sha256;
-    #[cfg(target_arch = "x86_64")] Avx2, avx2::is_available, 8, 1.0, avx2::sha256;
+    #[cfg(target_arch = "x86_64")] Avx2, avx2::is_available, 8, 1.05, avx2::sha256;
     #[cfg(target_arch = "x86_64")] ShaNi, shani::is_available, 2, 1.97, shani::sha256;
     #[cfg(all(target_arch = "aarch64", target_endian = "little"))] Neon, neon::is_available, 4, 0.4, neon::sha256;
     Portable, has_sha_instructions, 1, 1.0, portable::<Sha256Algorithm>;
-    Portable, || true, 1, 0.3, portable::<Sha256Algorithm>;
+    Portable, || true, 1, 0.21, portable::<Sha256Algorithm>;
 }

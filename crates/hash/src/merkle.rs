@@ -10,6 +10,9 @@
 use crate::{BLOCK_LENGTH, Sha256, sha256};
 use std::sync::LazyLock;
 
+#[cfg(test)]
+mod tests;
+
 /// A SHA-256 hash, as leaf, inner node or root.
 pub type Hash = [u8; 32];
 
@@ -94,7 +97,7 @@ pub fn root_of_layer(hashes: &[Hash], layer: u8, file_length: u64) -> Option<Has
 /// layer, and those that follow from the hashes themselves are left out (BEP 52, "peer messages"): the uncles are those of
 /// the ancestors at `log2(length)` to `proof_layers` above the base.
 pub fn uncle_count(length: u32, proof_layers: u32) -> u32 {
-    (proof_layers + 1).saturating_sub(u32::from(log2_ceil(u64::from(length))))
+    proof_layers.saturating_add(1).saturating_sub(u32::from(log2_ceil(u64::from(length))))
 }
 
 /// Whether hashes of a layer, beginning at `index`, with their uncles, lead to the root of a file of this length. At the

@@ -186,3 +186,23 @@ fn one_message_alone_never_takes_lanes() {
         assert_eq!(Table::<Sha256Algorithm>::of(path).kernel(1).lanes, 1);
     }
 }
+
+/// Kernels that hash nothing, for looking at the table alone.
+fn kernel(path: Path, lanes: usize, speed: f32) -> &'static Kernel<Sha1Algorithm> {
+    Box::leak(Box::new(Kernel { path, is_available: || true, lanes, speed, compress: portable::<Sha1Algorithm> }))
+}
+
+#[test]
+fn the_table_takes_the_cheapest_sequence_of_kernels() {
+    let kernels = [
+        kernel(Path::Avx512, 16, 4.0),
+        kernel(Path::Avx2, 8, 3.0),
+        kernel(Path::ShaNi, 2, 1.6),
+        kernel(Path::Portable, 1, 1.0),
+    ];
+    let table = Table::new(kernels.into_iter());
+    let lanes: Vec<usize> = (1..=16).map(|messages| table.kernel(messages).lanes).collect();
+    // Costs: 4 for 16 lanes, 2.67 for 8, 1.25 for a pair, 1 for one. So 4 are two pairs, 10 are 8 and a pair (3.92), and
+    // 11 run in 16 lanes, because 8, 2 and 1 cost 4.92.
+    assert_eq!(lanes, [1, 2, 2, 2, 8, 8, 8, 8, 8, 8, 16, 16, 16, 16, 16, 16]);
+}
