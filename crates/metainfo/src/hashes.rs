@@ -27,7 +27,7 @@ pub struct InfoHashes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HashTextError {
     /// Neither 40 nor 64 digits, or (v1 only) 32 letters of base32.
-    #[error("an info hash has 40 or 64 hexadecimal digits, or 32 letters of base32, not {0} characters")]
+    #[error("a v1 hash has 40 hexadecimal digits or 32 letters of base32, a v2 hash 64 digits, not {0} characters")]
     Length(usize),
     /// A character that is no digit.
     #[error("character {position} is no {base} digit")]
@@ -49,7 +49,7 @@ impl InfoHashV2 {
 }
 
 impl InfoHashes {
-    /// Both hashes of an info dictionary are computed by [`Info::parse`](crate::Info::parse); this names a torrent by v1 alone.
+    /// Names a torrent by v1 alone.
     pub fn from_v1(hash: InfoHashV1) -> InfoHashes {
         InfoHashes { v1: Some(hash), v2: None }
     }

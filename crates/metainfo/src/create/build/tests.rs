@@ -168,6 +168,7 @@ fn what_makes_no_torrent_is_an_error() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "another program reads what is written here")]
 fn libtorrent_reads_the_same_torrent() {
     let script = "
 import sys

@@ -139,7 +139,7 @@ fn single_files_are_called_as_the_torrent() {
     assert!(info.is_single_file());
     assert_eq!(paths(&info), ["n"]);
     let tree = ("file tree", Some(d(&[("n", leaf(20_005))])));
-    let (info, _) = read(&v2(&[tree.clone()]));
+    let (info, _) = read(&v2(std::slice::from_ref(&tree)));
     assert!(info.is_single_file());
     let (info, _) = read(&hybrid(&[tree.clone(), ("files", None), length.clone(), ("pieces", Some(s([1; 40])))]));
     assert!(info.is_single_file());
