@@ -11,6 +11,7 @@ mod availability;
 mod bitfield;
 mod open;
 mod picker;
+mod share_out;
 #[cfg(test)]
 mod tests;
 

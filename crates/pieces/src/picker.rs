@@ -14,6 +14,7 @@
 
 use crate::bitfield::pieces_of_word;
 use crate::open::{Block, OpenPiece};
+use crate::share_out::ShareOut;
 use crate::{Availability, Bitfield};
 use shoal_layout::{BLOCK_LENGTH, BlockRef, Layout, PieceIndex};
 use shoal_machine::Rng;
@@ -38,6 +39,8 @@ const MAX_ASKED: usize = 2;
 const MAX_ASKED_LAST: usize = 4;
 /// Chosen: 256 KiB.
 const LAST_BLOCKS: u64 = 16;
+/// Equally rare pieces that are looked at for one of ours. Chosen: with eight leeches one in eight is.
+const TIES: usize = 48;
 
 /// A peer's number, as its owner has it; the picker only compares them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -88,6 +91,7 @@ pub struct PiecePicker {
     slow: BTreeSet<PeerSlot>,
     missing: u64,
     asked: u64,
+    share_out: ShareOut,
     rng: Rng,
 }
 
@@ -114,6 +118,7 @@ impl PiecePicker {
             slow: BTreeSet::new(),
             missing: 0,
             asked: 0,
+            share_out: ShareOut::default(),
             rng: rng.fork("picker"),
         };
         if picker.has_gaps {
@@ -156,6 +161,12 @@ impl PiecePicker {
         } else {
             self.slow.remove(&peer);
         }
+    }
+
+    /// Of equally rare pieces, begins from now on first those for which `us` stands before all `rivals`, other leeches that
+    /// see the same peers; see the `share_out` module.
+    pub fn share_out<'a>(&mut self, us: &[u8; 20], rivals: impl Iterator<Item = &'a [u8; 20]>) {
+        self.share_out = ShareOut::new(us, rivals);
     }
 
     /// How many peers have this piece.
@@ -388,10 +399,14 @@ impl PiecePicker {
         let (before, after) = order.split_at(start);
         let wrapped = if random { before } else { &[] };
         let mut looked_at = 0;
-        for &piece in after.iter().chain(wrapped).take(SCAN_PIECES) {
-            if bits.get(PieceIndex(piece)) {
+        let mut candidates = after.iter().chain(wrapped).map(|&piece| PieceIndex(piece));
+        for piece in candidates.by_ref().take(SCAN_PIECES) {
+            if bits.get(piece) {
                 *place = start + looked_at;
-                return Some(PieceIndex(piece));
+                let rarity = self.availability.of(piece);
+                let as_rare = |other: &PieceIndex| random || self.availability.of(*other) == rarity;
+                let ties = candidates.take_while(as_rare).take(TIES).filter(|&other| bits.get(other));
+                return std::iter::once(piece).chain(ties).find(|&piece| self.share_out.is_ours(piece)).or(Some(piece));
             }
             looked_at += 1;
         }

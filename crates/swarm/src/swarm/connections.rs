@@ -50,6 +50,7 @@ impl<P> Swarm<P> {
             self.next_choke = self.now + crate::choke::ROUND;
         }
         self.peers.insert(key, peer);
+        self.rivals_changed = true;
         self.greet(key, out);
         self.touch(key);
     }
@@ -148,6 +149,7 @@ impl<P> Swarm<P> {
     fn forget(&mut self, key: PeerKey) -> bool {
         let Some(peer) = self.peers.remove(&key) else { return false };
         self.touched.remove(&key);
+        self.rivals_changed = true;
         match &mut self.phase {
             Phase::Metadata(fetch) => fetch.peer_left(key),
             Phase::Preparing => {}

@@ -114,6 +114,7 @@ impl<P> Swarm<P> {
     pub(super) fn noticed_pieces(&mut self, key: PeerKey, out: &mut Effects<Effect<P>>) {
         let Some(peer) = self.peers.get(&key) else { return };
         if peer.is_seed() {
+            self.rivals_changed = true;
             if let Some(addr) = peer.listens_on() {
                 self.addresses.is_seed(addr);
             }
