@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 /// Where the torrent is known from.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each torrent, and it is moved a few times")]
 pub enum TorrentSource {
     /// A torrent file, or one just made.
     Torrent(Arc<Torrent>),

@@ -168,7 +168,7 @@ impl NewTorrent {
             trackers,
             sequential,
             max_peers: shared.config.max_connections_per_torrent,
-            ..SwarmConfig::new(hashes.clone(), shared.peer_id)
+            ..SwarmConfig::new(hashes, shared.peer_id)
         };
         let source =
             UploadSource { storage: Arc::new(OnceLock::new()), disk: shared.disk.clone(), pool: shared.pool.clone() };

@@ -127,7 +127,7 @@ impl TorrentTask {
         };
         // A link may carry only one of a hybrid's hashes; what it fetched says both.
         if let Some(state_dir) = self.shared.config.state_dir.clone() {
-            let (files, hashes, info) = (self.place(), self.hashes.clone(), info.clone());
+            let (files, hashes, info) = (self.place(), self.hashes, info.clone());
             self.shared.disk.run(move || files::keep_info(&state_dir, &files, &info, &hashes));
         }
         let layers = PieceLayers::empty(&info);
