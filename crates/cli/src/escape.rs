@@ -66,6 +66,15 @@ pub(crate) fn fit(text: &str, columns: usize) -> String {
     format!("{head}…{tail}")
 }
 
+/// The escaped text in at most `columns` columns; the end gives way, since figures come in order of weight.
+pub(crate) fn cut(text: &str, columns: usize) -> String {
+    let text = escape(text);
+    if text.width() <= columns {
+        return text.into_owned();
+    }
+    format!("{}…", take_columns(text.chars(), columns.saturating_sub(1)))
+}
+
 fn take_columns(chars: impl Iterator<Item = char>, columns: usize) -> String {
     let mut used = 0;
     chars
@@ -117,9 +126,11 @@ mod tests {
     #[test]
     fn fitted_text_keeps_both_ends_and_never_exceeds_its_columns() {
         assert_eq!(fit("short", 10), "short");
+        assert_eq!(cut("12 MiB/s  3 peers", 10), "12 MiB/s …");
         assert_eq!(fit("a-very-long-name.tar.gz", 11), "a-ver…ar.gz");
         for columns in 0..12 {
             assert!(fit("日本語日本語日本語", columns).width() <= columns.max(1), "{columns}");
+            assert!(cut("日本語日本語日本語", columns).width() <= columns.max(1), "{columns}");
         }
     }
 

@@ -82,6 +82,15 @@ pub(crate) fn bytes(value: u64) -> String {
     format!("{scaled:.1} {}", UNITS[unit])
 }
 
+/// `9.2 of 58.2 MiB`; both units where they differ.
+pub(crate) fn part_of(done: u64, total: u64) -> String {
+    let (done, total) = (bytes(done), bytes(total));
+    match (done.split_once(' '), total.split_once(' ')) {
+        (Some((number, unit)), Some((_, same))) if unit == same => format!("{number} of {total}"),
+        _ => format!("{done} of {total}"),
+    }
+}
+
 /// A rate for people: `3.4 MiB/s`.
 pub(crate) fn rate(bytes_per_s: u64) -> String {
     format!("{}/s", bytes(bytes_per_s))
@@ -176,6 +185,8 @@ mod tests {
         assert_eq!(bytes((1 << 20) - 1), "1.0 MiB");
         assert_eq!(bytes(u64::MAX), "16.0 EiB");
         assert_eq!(rate(3 << 20), "3.0 MiB/s");
+        assert_eq!(part_of(1 << 20, 3 << 20), "1.0 of 3.0 MiB");
+        assert_eq!(part_of(5, 3 << 20), "5 B of 3.0 MiB");
     }
 
     #[test]

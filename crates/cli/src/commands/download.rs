@@ -149,7 +149,8 @@ impl One {
         };
         let name = self.target.name().map_or_else(|| self.target.hashes().to_string(), str::to_owned);
         let handle = self.session.add(add).await.map_err(network::failure)?;
-        let mut follow = Follow::new(handle, Some(&name), &self.reporter, self.number);
+        let is_known = matches!(self.target, Target::Torrent(_));
+        let mut follow = Follow::new(handle, Some(&name), is_known, self.args.seed, &self.reporter, self.number);
         let mut is_done = false;
         loop {
             tokio::select! {
@@ -260,7 +261,7 @@ fn how_far(follow: &Follow) -> String {
     if last.total_bytes == 0 {
         return "the start (no metadata yet)".to_owned();
     }
-    format!("{} of {}", size::bytes(last.done_bytes), size::bytes(last.total_bytes))
+    size::part_of(last.done_bytes, last.total_bytes)
 }
 
 async fn sleep_until(deadline: Option<Instant>) {

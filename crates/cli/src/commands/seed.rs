@@ -249,7 +249,7 @@ async fn serve(
     mut stop: oneshot::Receiver<()>,
     alone: bool,
 ) -> Result<(), Failure> {
-    let mut follow = Follow::new(handle, None, &reporter, number);
+    let mut follow = Follow::new(handle, None, true, true, &reporter, number);
     loop {
         tokio::select! {
             _ = &mut stop => {

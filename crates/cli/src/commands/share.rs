@@ -54,7 +54,7 @@ pub(super) async fn run(args: ShareArgs, context: &Context, interrupt: Interrupt
         ..AddTorrent::seed(Arc::new(torrent), Files::Scanned(Place::scanned(&made.scan)), Check::JustHashed)
     };
     let handle = session.add(add).await.map_err(network::failure)?;
-    let follow = Follow::new(handle, Some(&name), reporter, 0);
+    let follow = Follow::new(handle, Some(&name), true, true, reporter, 0);
 
     // Events of the torrent come from here on; the link first.
     reporter.event(0, &Event::Link { magnet: magnet.clone() });
@@ -86,9 +86,9 @@ async fn serve(mut follow: Follow, interrupt: &Interrupt, context: &Context) -> 
     follow.stop().await;
     let sent = crate::size::bytes(follow.last().uploaded);
     let copies = match most_copies {
-        0 => "nobody who was connected has all of it yet".to_owned(),
-        1 => "1 other has all of it".to_owned(),
-        many => format!("{many} others have all of it"),
+        0 => "no full copy was seen elsewhere".to_owned(),
+        1 => "1 other was seen with all of it".to_owned(),
+        many => format!("{many} others were seen with all of it"),
     };
     context.reporter.say(Level::Normal, &format!("stopped: {copies}; {sent} sent"));
     Ok(Exit::Done)

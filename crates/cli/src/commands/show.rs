@@ -130,7 +130,8 @@ impl Shown {
         let mut out = String::new();
         // Writing to a string cannot fail.
         let mut line = |label: &str, text: &str| {
-            let _ = writeln!(out, "{label:<14}{}", escape(text));
+            let line = format!("{label:<14}{}", escape(text));
+            let _ = writeln!(out, "{}", line.trim_end());
         };
         line("name", self.name.as_deref().unwrap_or("(the link does not say)"));
         for (label, value) in [("info hash v1", &self.info_hash_v1), ("info hash v2", &self.info_hash_v2)] {

@@ -8,8 +8,11 @@ use crate::size;
 use shoal_metainfo::Info;
 use shoal_session::{self as session, SessionError, TorrentEvent, TorrentEvents, TorrentHandle};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
+
+/// Snapshots come ten times a second; a few may be late.
+const LAST_SNAPSHOT_WITHIN: Duration = Duration::from_millis(500);
 
 /// What a command may have to act on.
 #[derive(Debug)]
@@ -39,13 +42,27 @@ pub(super) struct Follow {
     /// Somebody was connected at some time.
     pub(super) met_peers: bool,
     info: Option<Arc<Info>>,
+    /// The info dictionary was known from the start.
+    is_known: bool,
+    /// It seeds when it is whole.
+    goes_on: bool,
     last: session::Progress,
     snapshots_open: bool,
+    /// The torrent is complete, and that is not told yet.
+    is_completing: bool,
 }
 
 impl Follow {
-    /// Watches a torrent; `name` until the torrent's own is known.
-    pub(super) fn new(mut handle: TorrentHandle, name: Option<&str>, reporter: &Reporter, target: Target) -> Follow {
+    /// Watches a torrent. `name`: until the torrent's own is known. `is_known`: it was added with its info dictionary.
+    /// `goes_on`: it seeds when it is whole.
+    pub(super) fn new(
+        mut handle: TorrentHandle,
+        name: Option<&str>,
+        is_known: bool,
+        goes_on: bool,
+        reporter: &Reporter,
+        target: Target,
+    ) -> Follow {
         let events = handle.events().expect("a handle that was just made has its events");
         let snapshots = handle.progress();
         let name = name.map_or_else(|| "torrent".to_owned(), str::to_owned);
@@ -59,14 +76,27 @@ impl Follow {
             checked: Meter::default(),
             met_peers: false,
             info: None,
+            is_known,
+            goes_on,
             last: session::Progress::default(),
             snapshots_open: true,
+            is_completing: false,
         }
     }
 
     /// Reports until something comes that a command may have to act on. Cancel safe.
     pub(super) async fn step(&mut self) -> Step {
         loop {
+            if self.is_completing {
+                // The snapshot that shows the whole comes a moment after the event; `done` should follow it.
+                let whole = |snapshot: &session::Progress| {
+                    matches!(snapshot.phase, session::Phase::Seeding | session::Phase::Stopped)
+                };
+                let _ = tokio::time::timeout(LAST_SNAPSHOT_WITHIN, self.snapshots.wait_for(whole)).await;
+                self.is_completing = false;
+                self.snapshot();
+                return Step::Complete;
+            }
             tokio::select! {
                 biased;
                 event = self.events.next() => match event {
@@ -119,10 +149,7 @@ impl Follow {
             }
             TorrentEvent::Checked { pieces } => return Some(Step::Checked(pieces)),
             TorrentEvent::Piece(piece) => self.reporter.event(self.target, &Event::Piece { index: piece.0 }),
-            TorrentEvent::Complete => {
-                self.snapshot();
-                return Some(Step::Complete);
-            }
+            TorrentEvent::Complete => self.is_completing = true,
             TorrentEvent::Banned { addr, reason } => {
                 say(Level::Verbose, &format!("{}: banned {addr}: {reason}", self.name))
             }
@@ -144,23 +171,30 @@ impl Follow {
         self.met_peers |= snapshot.peers > 0;
         match &snapshot.phase {
             // The last snapshot has nothing to show; what the command says next matters more.
-            session::Phase::Stopped => return,
+            session::Phase::Stopped => {}
+            // A torrent whose info dictionary is known from the start has not looked at its files yet.
+            session::Phase::Metadata if self.is_known => return,
             session::Phase::Checking { done_bytes, total_bytes } => {
                 let rate = self.checked.read(Instant::now(), *done_bytes);
                 let (done_bytes, total_bytes) = (*done_bytes, *total_bytes);
                 self.reporter
                     .event(self.target, &Event::Checking { done_bytes, total_bytes, work: Work::Checking, rate });
             }
-            _ => self.reporter.event(self.target, &Event::Progress(shown(&snapshot, &self.name))),
+            _ => self.reporter.event(self.target, &Event::Progress(shown(&snapshot, &self.name, self.goes_on))),
         }
-        self.last = snapshot;
+        // What it was at before it stopped matters more than that it did.
+        let phase = match snapshot.phase {
+            session::Phase::Stopped => std::mem::take(&mut self.last.phase),
+            phase => phase,
+        };
+        self.last = session::Progress { phase, ..snapshot };
     }
 }
 
 /// A snapshot as it is reported.
-fn shown(snapshot: &session::Progress, name: &str) -> Progress {
+fn shown(snapshot: &session::Progress, name: &str, goes_on: bool) -> Progress {
     let (phase, pause) = match &snapshot.phase {
-        session::Phase::Seeding => (Phase::Seeding, None),
+        session::Phase::Seeding => (if goes_on { Phase::Seeding } else { Phase::Done }, None),
         session::Phase::Paused { reason } => (Phase::Paused, Some(reason.clone())),
         _ if snapshot.peers == 0 => (Phase::FindingPeers, None),
         session::Phase::Metadata => (Phase::Metadata, None),
@@ -191,14 +225,15 @@ mod tests {
     #[test]
     fn phases_are_told_from_what_is_known_and_who_is_there() {
         let mut snapshot = session::Progress::default();
-        assert_eq!(shown(&snapshot, "a").phase, Phase::FindingPeers);
+        assert_eq!(shown(&snapshot, "a", true).phase, Phase::FindingPeers);
         snapshot.peers = 1;
-        assert_eq!(shown(&snapshot, "a").phase, Phase::Metadata);
+        assert_eq!(shown(&snapshot, "a", true).phase, Phase::Metadata);
         snapshot.phase = session::Phase::Downloading;
-        assert_eq!(shown(&snapshot, "a").phase, Phase::Downloading);
+        assert_eq!(shown(&snapshot, "a", true).phase, Phase::Downloading);
         snapshot.phase = session::Phase::Paused { reason: "full".to_owned() };
-        assert_eq!(shown(&snapshot, "a").reason.as_deref(), Some("full"));
+        assert_eq!(shown(&snapshot, "a", true).reason.as_deref(), Some("full"));
         snapshot = session::Progress { phase: session::Phase::Seeding, ..session::Progress::default() };
-        assert_eq!(shown(&snapshot, "a").phase, Phase::Seeding, "a seed without peers still seeds");
+        assert_eq!(shown(&snapshot, "a", true).phase, Phase::Seeding, "a seed without peers still seeds");
+        assert_eq!(shown(&snapshot, "a", false).phase, Phase::Done);
     }
 }

@@ -1,11 +1,12 @@
 //! Standard error on a terminal: a bar for each torrent, talk above the bars.
 //!
-//! A line is `name  bar  phase and figures`, cut to the terminal's width by the last part. At most [`MAX_BARS`] are drawn:
+//! A line is `name  bar  phase and figures`, cut to the terminal's width less what the terminal itself writes at Ctrl-C, which
+//! would otherwise begin a line of its own and leave the bar behind. At most [`MAX_BARS`] are drawn:
 //! a folder of a thousand torrents must not scroll the screen away; the rest still talk.
 
 use super::event::{Event, Phase, Progress, checking_line};
 use super::{Sink, Target};
-use crate::escape::{escape, fit};
+use crate::escape::{cut, escape, fit};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io;
@@ -14,6 +15,12 @@ use std::io;
 const MAX_BARS: usize = 12;
 /// Columns of the name, when several torrents need telling apart; with bar and figures the line fits 80 columns.
 const NAME_COLUMNS: usize = 20;
+/// Columns of the bar.
+const BAR_COLUMNS: usize = 10;
+/// Columns that stay free at the end: `^C`, and one for the cursor.
+const FREE_COLUMNS: usize = 3;
+/// Where the terminal does not say.
+const USUAL_COLUMNS: usize = 80;
 /// Redraws a second. Chosen: smooth, and nothing to a remote terminal.
 const REDRAWS_PER_S: u8 = 10;
 
@@ -42,11 +49,11 @@ impl Bars {
         let bar = self.bars.entry(target).or_insert_with(|| self.multi.add(ProgressBar::no_length()));
         let name_part = if self.many { "{prefix} " } else { "" };
         let bar_part = match (span, self.color) {
-            (None, _) => "",
-            (Some(_), true) => "{bar:16.green} ",
-            (Some(_), false) => "{bar:16} ",
+            (None, _) => String::new(),
+            (Some(_), true) => format!("{{bar:{BAR_COLUMNS}.green}} "),
+            (Some(_), false) => format!("{{bar:{BAR_COLUMNS}}} "),
         };
-        if let Ok(style) = ProgressStyle::with_template(&format!("{name_part}{bar_part}{{wide_msg}}")) {
+        if let Ok(style) = ProgressStyle::with_template(&format!("{name_part}{bar_part}{{msg}}")) {
             bar.set_style(style.progress_chars("━╸─"));
         }
         if self.many {
@@ -56,7 +63,10 @@ impl Bars {
             bar.set_length(total.max(1));
             bar.set_position(if total == 0 { 1 } else { done.min(total) });
         }
-        bar.set_message(escape(text).into_owned());
+        let columns =
+            terminal_size::terminal_size_of(io::stderr()).map_or(USUAL_COLUMNS, |(width, _)| usize::from(width.0));
+        let taken = if self.many { NAME_COLUMNS + 1 } else { 0 } + span.map_or(0, |_| BAR_COLUMNS + 1) + FREE_COLUMNS;
+        bar.set_message(cut(text, columns.saturating_sub(taken)));
     }
 
     fn remove(&mut self, target: Target) {
@@ -68,7 +78,7 @@ impl Bars {
 }
 
 fn transfer_span(progress: &Progress) -> Option<(u64, u64)> {
-    let has_total = progress.total_bytes > 0 && progress.phase != Phase::Seeding;
+    let has_total = progress.total_bytes > 0 && !matches!(progress.phase, Phase::Seeding | Phase::Done);
     has_total.then_some((progress.done_bytes, progress.total_bytes))
 }
 
@@ -78,14 +88,12 @@ impl Sink for Bars {
             &Event::Checking { done_bytes, total_bytes, work, rate } => {
                 let text = checking_line(work, done_bytes, total_bytes, rate);
                 self.show(target, "", Some((done_bytes, total_bytes)), &text);
+                if done_bytes == total_bytes {
+                    self.remove(target);
+                }
             }
             Event::Progress(progress) => {
-                let word = if transfer_span(progress).is_some() && progress.phase == Phase::Downloading {
-                    String::new()
-                } else {
-                    format!("{}  ", progress.phase.word())
-                };
-                let text = format!("{word}{}", progress.line());
+                let text = format!("{} {}", progress.phase.word(), progress.line());
                 self.show(target, &progress.name, transfer_span(progress), text.trim_end());
             }
             Event::Error { .. } | Event::Done { .. } => self.remove(target),

@@ -128,8 +128,10 @@ pub(crate) enum Phase {
     Downloading,
     /// The disk refuses.
     Paused,
-    /// Everything is here.
+    /// Everything is here, and is given to others.
     Seeding,
+    /// Everything is here, and the command ends.
+    Done,
 }
 
 impl Phase {
@@ -141,6 +143,7 @@ impl Phase {
             Phase::Downloading => "downloading",
             Phase::Paused => "paused",
             Phase::Seeding => "seeding",
+            Phase::Done => "done",
         }
     }
 }
@@ -170,10 +173,10 @@ fn path_as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::E
 }
 
 impl Progress {
-    /// `45 %  120.0 MiB of 256.0 MiB  12.3 MiB/s  12s left  3 peers`, or why nothing moves; what has nothing to say is
+    /// `45 %  120.0 of 256.0 MiB  12.3 MiB/s  12s left  3 peers`, or why nothing moves; what has nothing to say is
     /// left out. For a line that begins with name and phase.
     pub(crate) fn line(&self) -> String {
-        use crate::size::{bytes, count, rate, time};
+        use crate::size::{bytes, count, part_of, rate, time};
         let mut parts = Vec::new();
         match self.phase {
             Phase::Seeding => {
@@ -182,9 +185,10 @@ impl Progress {
                 parts.push(format!("{} up, {} sent", rate(self.upload_rate), bytes(self.uploaded)));
                 return parts.join("  ");
             }
+            Phase::Done => return bytes(self.total_bytes),
             Phase::Downloading | Phase::Paused | Phase::FindingPeers if self.total_bytes > 0 => {
                 parts.push(format!("{} %", percent(self.done_bytes, self.total_bytes)));
-                parts.push(format!("{} of {}", bytes(self.done_bytes), bytes(self.total_bytes)));
+                parts.push(part_of(self.done_bytes, self.total_bytes));
             }
             _ => {}
         }
@@ -206,11 +210,11 @@ impl Progress {
     }
 }
 
-/// `hashing 45 %  1.0 GiB of 2.0 GiB  800.0 MiB/s  2s left`.
+/// `hashing 45 %  1.0 of 2.0 GiB  800.0 MiB/s  2s left`.
 pub(super) fn checking_line(work: Work, done_bytes: u64, total_bytes: u64, rate: u64) -> String {
     use crate::size;
     let mut line = format!("{} {} %", work.word(), percent(done_bytes, total_bytes));
-    line.push_str(&format!("  {} of {}", size::bytes(done_bytes), size::bytes(total_bytes)));
+    line.push_str(&format!("  {}", size::part_of(done_bytes, total_bytes)));
     if rate > 0 {
         line.push_str(&format!("  {}", size::rate(rate)));
     }
@@ -278,10 +282,10 @@ mod tests {
         let mut progress =
             Progress { done_bytes: 50, total_bytes: 100, phase: Phase::Downloading, peers: 2, ..Progress::default() };
         progress.reason = Some("all peers choke us".to_owned());
-        assert_eq!(progress.line(), "50 %  50 B of 100 B  all peers choke us");
+        assert_eq!(progress.line(), "50 %  50 of 100 B  all peers choke us");
         progress.reason = None;
         progress.download_rate = 10;
         progress.left = Some(Duration::from_secs(5));
-        assert_eq!(progress.line(), "50 %  50 B of 100 B  10 B/s  5s left  2 peers");
+        assert_eq!(progress.line(), "50 %  50 of 100 B  10 B/s  5s left  2 peers");
     }
 }

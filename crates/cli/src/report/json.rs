@@ -71,7 +71,9 @@ impl Sink for Json {
             return Ok(());
         }
         let schema = std::mem::take(&mut self.first).then_some(SCHEMA);
-        let line = Line { schema, event, target: self.many.then_some(target + 1) };
+        // Where the process listens is no torrent's affair.
+        let is_of_torrent = !matches!(event, Event::Listening { .. });
+        let line = Line { schema, event, target: (self.many && is_of_torrent).then_some(target + 1) };
         let line = serde_json::to_string(&line).map_err(io::Error::other)?;
         write_line(&mut self.out, &escape_json(&line))
     }

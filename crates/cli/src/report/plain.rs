@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// Product rule: at most one plain line in this time while nothing changes.
 const EVERY: Duration = Duration::from_secs(30);
 
+/// Checking that ends within this time is not worth a line. Chosen: a person waits so long without a question.
+const BRIEF: Duration = Duration::from_secs(2);
+
 /// Writes lines.
 pub(crate) struct Plain {
     out: Box<dyn Write + Send>,
@@ -40,6 +43,12 @@ impl Plain {
 
     fn is_due(&mut self, target: Target, state: State) -> bool {
         let now = Instant::now();
+        if matches!(state, State::Checking(_)) && self.said.get(&target).is_none_or(|said| said.state != state) {
+            // As if said long ago, so that it is said soon, if it is then still so.
+            let at = now.checked_sub(EVERY - BRIEF).unwrap_or(now);
+            self.said.insert(target, Said { state, at });
+            return false;
+        }
         match self.said.get_mut(&target) {
             Some(said) if said.state == state && now.duration_since(said.at) < EVERY => false,
             Some(said) => {
@@ -62,6 +71,8 @@ impl Sink for Plain {
             {
                 self.say(&checking_line(work, done_bytes, total_bytes, rate));
             }
+            // What is done is told by the command, with its path.
+            Event::Progress(progress) if progress.phase == Phase::Done => {}
             Event::Progress(progress)
                 if self.is_due(target, State::Transfer(progress.phase, progress.reason.clone())) =>
             {
@@ -101,8 +112,21 @@ mod tests {
         plain.event(0, &Event::Progress(progress.clone())).unwrap();
         assert_eq!(
             tape.text(),
-            "downloading: 0 %  0 B of 100 B  0 B/s  1 peer\ndownloading: 49 %  49 B of 100 B  no\\u{1b} peer\n"
+            "downloading: 0 %  0 of 100 B  0 B/s  1 peer\ndownloading: 49 %  49 of 100 B  no\\u{1b} peer\n"
         );
+    }
+
+    #[test]
+    fn brief_checking_is_not_worth_a_line() {
+        let tape = Tape::default();
+        let mut plain = Plain::new(Box::new(tape.clone()), false);
+        let checking = |done_bytes| Event::Checking { done_bytes, total_bytes: 9, work: Default::default(), rate: 1 };
+        (0..9).for_each(|done| plain.event(0, &checking(done)).unwrap());
+        assert_eq!(tape.text(), "");
+        let long_ago = Instant::now().checked_sub(EVERY + BRIEF).unwrap();
+        plain.said.get_mut(&0).unwrap().at = long_ago;
+        plain.event(0, &checking(9)).unwrap();
+        assert_eq!(tape.text().lines().count(), 1);
     }
 
     #[test]
