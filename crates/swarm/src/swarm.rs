@@ -74,8 +74,6 @@ pub struct Swarm<P> {
     touched: BTreeSet<PeerKey>,
     /// All of them are.
     touch_all: bool,
-    /// The leeches that we see changed: pieces are shared out anew.
-    rivals_changed: bool,
     /// Somebody's upload may go out now.
     uploads_due: bool,
     /// The host is to be told anew what we would use.
@@ -110,7 +108,6 @@ impl<P> Swarm<P> {
             wasted: 0,
             touched: BTreeSet::new(),
             touch_all: false,
-            rivals_changed: false,
             uploads_due: false,
             demand_due: true,
             upload_turn: None,
@@ -190,16 +187,16 @@ impl<P> Swarm<P> {
         if std::mem::take(&mut self.touch_all) {
             self.touched = self.peers.keys().copied().collect();
         }
-        if std::mem::take(&mut self.rivals_changed)
-            && let Phase::Transfer(transfer) = &mut self.phase
-        {
-            let leeches = self.peers.values().filter(|peer| !peer.is_seed() && !peer.upload_only);
-            transfer.picker.share_out(&self.config.peer_id, leeches.map(|peer| &peer.handshake.peer_id));
-        }
-        while let Some(key) = self.touched.pop_first() {
-            self.update_interest(key, out);
-            self.fill_pipeline(key, out);
-            self.ask_hashes(key, out);
+        while !self.touched.is_empty() {
+            // Those that keep us waiting choose last: what was taken back from one would else be asked of it again,
+            // and again, while others have it (the simulator's storm 312: the last piece, for ten minutes).
+            let is_late = |key: &PeerKey| self.peers.get(key).is_some_and(|peer| peer.snubbing);
+            let (late, first): (Vec<_>, Vec<_>) = std::mem::take(&mut self.touched).into_iter().partition(is_late);
+            for key in first.into_iter().chain(late) {
+                self.update_interest(key, out);
+                self.fill_pipeline(key, out);
+                self.ask_hashes(key, out);
+            }
         }
         if std::mem::take(&mut self.uploads_due) {
             self.pump_uploads(out);
