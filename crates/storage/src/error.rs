@@ -1,7 +1,8 @@
 //! What can go wrong with a file, by name.
 //!
-//! One enum for all payload files, since callers ask the same questions of each: is it gone ([`StorageError::is_lost`]),
-//! is room missing ([`StorageError::NoSpace`]), or is it a passing fault. A message names the path and what to do next.
+//! One enum for all payload files, since callers ask the same questions of each: is it gone
+//! ([`StorageError::is_lost`]), is room missing ([`StorageError::NoSpace`]), or is it a passing fault. A message names
+//! the path and what to do next.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -60,7 +61,7 @@ pub enum StorageError {
         path: PathBuf,
     },
     /// The file system is full, or will be before all is written.
-    #[error("cannot write {}: disk full (needs {} more); free space or choose --output", .path.display(), Bytes(*.missing_bytes))]
+    #[error("cannot write {}: disk full{}; free space or choose --output", .path.display(), Missing(*.missing_bytes))]
     NoSpace {
         /// The file or folder.
         path: PathBuf,
@@ -113,14 +114,17 @@ impl StorageError {
     }
 }
 
-/// A count of bytes as people read it.
-pub(crate) struct Bytes(pub(crate) u64);
+/// How much room is missing, if that is known.
+struct Missing(u64);
 
-impl std::fmt::Display for Bytes {
+impl std::fmt::Display for Missing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+        if self.0 == 0 {
+            return Ok(());
+        }
         if self.0 < 1024 {
-            return if self.0 == 0 { f.write_str("room") } else { write!(f, "{} bytes", self.0) };
+            return write!(f, " (needs {} bytes more)", self.0);
         }
         let mut value = self.0 as f64 / 1024.0;
         let mut unit = 0;
@@ -128,7 +132,7 @@ impl std::fmt::Display for Bytes {
             value /= 1024.0;
             unit += 1;
         }
-        write!(f, "{value:.1} {}", UNITS[unit])
+        write!(f, " (needs {value:.1} {} more)", UNITS[unit])
     }
 }
 
@@ -144,6 +148,6 @@ mod tests {
             "cannot write a.iso: disk full (needs 1.2 GiB more); free space or choose --output"
         );
         let unknown = StorageError::NoSpace { path: "a.iso".into(), missing_bytes: 0 };
-        assert!(unknown.to_string().contains("needs room more") || unknown.to_string().contains("needs"));
+        assert_eq!(unknown.to_string(), "cannot write a.iso: disk full; free space or choose --output");
     }
 }

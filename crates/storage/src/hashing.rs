@@ -1,9 +1,10 @@
 //! Reading everything once: to check what is on disk, and to create a torrent of it.
 //!
-//! Threads take runs of consecutive pieces in order, so that a disk is read forward in large steps while every core hashes. A
-//! run fills one buffer per thread; its pieces are hashed side by side ([`shoal_hash`] has a lane for each) and v1 and v2 from the same
-//! bytes. A piece that is larger than the buffer is hashed as it is read. So memory is [`BUFFERS_BYTES`] whatever
-//! the torrent and its piece length are. What is a hole on disk is not read, and its hash is computed once.
+//! Threads take runs of consecutive pieces in order, so that a disk is read forward in large steps while every core
+//! hashes. A run fills one buffer per thread; its pieces are hashed side by side ([`shoal_hash`] has a lane for each)
+//! and v1 and v2 from the same bytes. A piece that is larger than the buffer is hashed as it is read. So memory is
+//! [`BUFFERS_BYTES`] whatever the torrent and its piece length are. What is a hole on disk is not read, and its hash
+//! is computed once.
 //!
 //! Invariants: a piece counts only if every byte was read and every hash that is known fits; what changed while
 //! a torrent was made of it is an error.
@@ -19,10 +20,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
-/// Bytes in all threads' buffers together, unless there are more than [`MOST_THREADS`]' worth of the smallest. Chosen: small
-/// beside any machine's memory.
+/// Bytes in all threads' buffers together, unless there are more than 32 threads. Chosen:
+/// small beside any machine's memory.
 pub const BUFFERS_BYTES: usize = 32 << 20;
-/// A thread's buffer: enough for a large read (measured: larger reads are not faster), and for 16 pieces of 256 KiB side by side.
+/// A thread's buffer: enough for a large read (measured: larger reads are not faster), and for 16 pieces of 256 KiB
+/// side by side.
 const BUFFER_BYTES: std::ops::RangeInclusive<usize> = (1 << 20)..=(4 << 20);
 /// Chosen: no disk feeds more.
 const MOST_THREADS: usize = 32;
@@ -34,7 +36,8 @@ const RUN_PIECES: u32 = 256;
 pub struct Watch<'a> {
     /// Raised to end early with [`StorageError::Cancelled`].
     pub cancel: &'a AtomicBool,
-    /// Called from the hashing threads with the bytes of files done since the last call; holes and missing files count as done.
+    /// Called from the hashing threads with the bytes of files done since the last call; holes and missing files count
+    /// as done.
     pub progress: &'a (dyn Fn(u64) + Sync),
 }
 
@@ -53,7 +56,8 @@ impl Digest {
     }
 }
 
-/// Which of `pieces` are right on disk. A piece whose hashes are not known counts as wrong, and so does one that cannot be read.
+/// Which of `pieces` are right on disk. A piece whose hashes are not known counts as wrong, and so does one that
+/// cannot be read.
 pub fn check(
     storage: &Storage,
     info: &Info,
@@ -81,8 +85,8 @@ pub fn check(
     Ok(right.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Whether a piece that is held in blocks (in order of `begin`, gaps left out) is right: every hash that `expected` has must fit.
-/// `digests`: SHA-256 of each block in order is appended, if asked for.
+/// Whether a piece that is held in blocks (in order of `begin`, gaps left out) is right: every hash that `expected`
+/// has must fit. `digests`: SHA-256 of each block in order is appended, if asked for.
 pub fn piece_matches<P: AsRef<[u8]>>(
     layout: &Layout,
     piece: PieceIndex,

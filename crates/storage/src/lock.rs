@@ -4,7 +4,7 @@
 //! two hashes and is locked under both, since a magnet link may name only one of them. The file is removed by its
 //! owner while it holds the lock; who waited for it sees that it has no name any more and opens the new one.
 
-use crate::resume::Identity;
+use crate::identity::Identity;
 use crate::sys;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -80,7 +80,7 @@ fn lock_file(path: &Path) -> io::Result<Option<File>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resume::Identity;
+    use crate::identity::Identity;
 
     fn identity(output: &Path) -> Identity {
         Identity::of_hashes(vec![[1; 20], [2; 20]], output)

@@ -1,8 +1,8 @@
 //! A bounded number of open files for a whole process.
 //!
-//! A seed of thousands of torrents, or a torrent of thousands of files, must fit into the descriptors that a system gives
-//! (reliability.md F13, L1). So storages keep no handle of their own: they borrow from this cache, which closes what was used
-//! longest ago. A borrowed handle stays open until it is given back, so descriptors = cache + threads.
+//! A seed of thousands of torrents, or a torrent of thousands of files, must fit into the descriptors that a system
+//! gives (reliability.md F13, L1). So storages keep no handle of their own: they borrow from this cache, which closes
+//! what was used longest ago. A borrowed handle stays open until it is given back, so descriptors = cache + threads.
 
 use crate::sys;
 use std::fs::File;

@@ -1,13 +1,13 @@
 //! The part file: where bytes of files that nobody wants go, when a piece that somebody wants has some.
 //!
-//! It lies hidden beside the data. A header names the torrent, a table gives a slot to each piece that needs one, slots
-//! follow. A slot holds its *whole* piece, wanted bytes too: so what is read from it is right whatever was selected when it was
-//! written, and only pieces at the border of the selection pay for it. Not one sparse file with the torrent's offsets: file
-//! systems without holes (exFAT) would fill them.
+//! It lies hidden beside the data. A header names the torrent, a table gives a slot to each piece that needs one,
+//! slots follow. A slot holds its *whole* piece, wanted bytes too: so what is read from it is right whatever was
+//! selected when it was written, and only pieces at the border of the selection pay for it. Not one sparse file with
+//! the torrent's offsets: file systems without holes (exFAT) would fill them.
 //!
-//! Layout, integers little-endian: magic (8), info hash (20), piece length (4), piece count (4), a slot number per piece
-//! counted from 1 (4 each, 0 is none), zeros up to a multiple of 4096, slots. A table entry that makes no sense counts as none; the
-//! piece is then fetched again. Invariant: the table in memory is the one on disk.
+//! Layout, integers little-endian: magic (8), info hash (20), piece length (4), piece count (4), a slot number per
+//! piece counted from 1 (4 each, 0 is none), zeros up to a multiple of 4096, slots. A table entry that makes no sense
+//! counts as none; the piece is then fetched again. Invariant: the table in memory is the one on disk.
 
 use crate::StorageError;
 use crate::open_files::{FileKey, OpenFiles};

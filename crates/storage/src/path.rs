@@ -1,8 +1,8 @@
 //! Names from a torrent made safe for a disk.
 //!
-//! A torrent's names come from strangers: they may hold `..`, slashes, control characters, characters that reorder or hide
-//! text, or differ only in case. [`safe_paths`] maps all names of a torrent at once, since whether a name is free depends on the others.
-//! The map is deterministic, so that every run finds the files of the one before.
+//! A torrent's names come from strangers: they may hold `..`, slashes, control characters, characters that reorder or
+//! hide text, or differ only in case. [`safe_paths`] maps all names of a torrent at once, since whether a name is free
+//! depends on the others. The map is deterministic, so that every run finds the files of the one before.
 //!
 //! Invariants, each a property test below: a [`SafePath`] is relative, has at least one component, none is empty, `.`
 //! or `..`, holds `/`, `\`, a control, bidi or hidden character, or has more than 255 bytes; two files of a torrent
@@ -27,8 +27,8 @@ const SUFFIX_BYTES: usize = 8;
 pub struct SafePath(Box<str>);
 
 impl SafePath {
-    /// From components that are the caller's own, such as those of a scanned folder: `None` if one of them is empty, `.`, `..` or
-    /// holds a slash or NUL. Nothing is rewritten.
+    /// From components that are the caller's own, such as those of a scanned folder: `None` if one of them is empty,
+    /// `.`, `..` or holds a slash or NUL. Nothing is rewritten.
     pub fn exact<S: AsRef<str>>(components: impl IntoIterator<Item = S>) -> Option<SafePath> {
         let mut joined = String::new();
         for component in components {

@@ -1,8 +1,8 @@
 //! Where each file of a torrent lies on this machine.
 //!
 //! Three ways to answer: a download puts files where their *safe* names say; a seed of what was downloaded or shared
-//! elsewhere *finds* each file by its exact name or else by its safe one; a share reads files where the *scan* met them, whatever they are
-//! called in the torrent. Everything below works on the answer alone.
+//! elsewhere *finds* each file by its exact name or else by its safe one; a share reads files where the *scan* met
+//! them, whatever they are called in the torrent. Everything below works on the answer alone.
 
 use crate::path::{SafePath, safe_paths};
 use crate::source::Scan;

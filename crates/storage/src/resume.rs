@@ -2,99 +2,39 @@
 //!
 //! One file per download in the state folder: a head with every file's size, time and number and the pieces that are
 //! right, then records that are appended while the download runs. The head is replaced as a whole (write, sync,
-//! rename, sync the folder), records only follow it; each carries a checksum over the head's and all before it, so that a torn tail or
-//! a tail of an older head ends the reading and nothing else. What the file cannot vouch for is hashed again, never more.
+//! rename, sync the folder), records only follow it; each carries a checksum over the head's and all before it, so
+//! that a torn tail or a tail of an older head ends the reading and nothing else. What the file cannot vouch for is
+//! hashed again, never more.
 //!
 //! After a clean stop a file counts if size, time (ns) and number are exactly what was noted. After a kill the time of
 //! a file that was being written has moved on: it counts if it has the same number and was last written within
-//! [`CRASH_WINDOW_NS`] of its last record. Pieces that are claimed were synced before and are never written to again, so
-//! a kill cannot make them wrong. [`Order`](crate::order) decides when what is synced and appended.
+//! [`CRASH_WINDOW_NS`] of its last record. Pieces that are claimed were synced before and are never written to again,
+//! so a kill cannot make them wrong. [`Order`](crate::order) decides when what is synced and appended.
 //!
-//! Invariants: no damaged state is an error, at worst everything is checked; `have` is a subset of what is right on disk, unless
-//! somebody else wrote to a file in the moment of a kill.
+//! Invariants: no damaged state is an error, at worst everything is checked; `have` is a subset of what is right on
+//! disk, unless somebody else wrote to a file in the moment of a kill.
 
+mod state;
+
+use self::state::{CHECKSUM_BYTES, FILE, Loaded, PIECES, RECORD_BYTES, State, decode, link, set_all};
+use crate::identity::read_bounded;
 use crate::order::{Effect, Event, Order};
 use crate::part::PART_FILE;
-use crate::{Mode, Storage, StorageError, sys};
-use shoal_hash::sha256;
+use crate::{Identity, Mode, Storage, StorageError, sys};
 use shoal_layout::{FileIndex, Layout, PieceIndex};
 use shoal_machine::{Effects, Machine, Time};
-use shoal_metainfo::InfoHashes;
 use shoal_pieces::Bitfield;
-use std::collections::BTreeMap;
 use std::fs::{File, Metadata};
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-const MAGIC: &[u8; 8] = b"SHOALRS1";
-const RECORD_BYTES: usize = 40;
-const CHECKSUM_BYTES: usize = 32;
 /// Records, after which the head is written anew. Chosen: 26,000 records, read in milliseconds.
 const MAX_RECORDS_BYTES: u64 = 1 << 20;
-/// Bytes of a state file that are read, at most: the head of [`shoal_layout::MAX_FILES`] files has 26 MB.
-const MAX_STATE_BYTES: u64 = 64 << 20;
-/// How far the time of a file that was being written may be from its last record after a kill. Chosen: a batch is a second, and
-/// a slow disk may take some more to sync it; a power cut may also bring back an older time.
+/// How far the time of a file that was being written may be from its last record after a kill. Chosen: a batch is a
+/// second, and a slow disk may take some more to sync it; a power cut may also bring back an older time.
 pub const CRASH_WINDOW_NS: i64 = 5_000_000_000;
-
-/// Which download: its hashes and its output folder.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    hashes: Vec<[u8; 20]>,
-    output: PathBuf,
-}
-
-impl Identity {
-    /// Of a torrent and a folder, which need not exist yet.
-    pub fn new(hashes: &InfoHashes, output: &Path) -> Identity {
-        Identity::of_hashes(hashes.all_wire().collect(), output)
-    }
-
-    /// From the 20-byte hashes, the one used first on the wire in front.
-    pub(crate) fn of_hashes(hashes: Vec<[u8; 20]>, output: &Path) -> Identity {
-        Identity { hashes, output: canonical(output) }
-    }
-
-    /// The folder in canonical form.
-    pub fn output(&self) -> &Path {
-        &self.output
-    }
-
-    /// A file name for each hash: the hash, and a hash of the folder.
-    pub(crate) fn keys(&self) -> Vec<String> {
-        use std::os::unix::ffi::OsStrExt;
-        let folder = sha256(self.output.as_os_str().as_bytes());
-        self.hashes.iter().map(|hash| format!("{}-{}", hex(hash), hex(&folder[..8]))).collect()
-    }
-
-    /// The file of one kind under the first hash.
-    fn path(&self, state_dir: &Path, kind: &str) -> PathBuf {
-        state_dir.join(format!("{}.{kind}", self.keys().first().map_or("none", String::as_str)))
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The canonical form of a path whose last components may not exist yet.
-fn canonical(path: &Path) -> PathBuf {
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-    for there in absolute.ancestors() {
-        if let (Ok(real), Ok(rest)) = (there.canonicalize(), absolute.strip_prefix(there)) {
-            return if rest == Path::new("") { real } else { real.join(rest) };
-        }
-    }
-    absolute
-}
-
-/// The state folder where nothing else is configured: `$XDG_STATE_HOME/shoal`, `~/.local/state/shoal`.
-pub fn default_state_dir() -> Option<PathBuf> {
-    let from = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    from("XDG_STATE_HOME").or_else(|| Some(from("HOME")?.join(".local/state"))).map(|state| state.join("shoal"))
-}
 
 /// What tells whether a file is the one that was left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,179 +127,6 @@ impl Resumed {
     }
 }
 
-fn set_all(bits: &mut Bitfield, pieces: std::ops::Range<u32>) {
-    for piece in pieces {
-        bits.set(PieceIndex(piece));
-    }
-}
-
-/// The state of a download as the file holds it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct State {
-    clean: bool,
-    have: Bitfield,
-    files: Vec<Option<FileStat>>,
-    part: Option<FileStat>,
-    /// Which files were selected.
-    wanted: Vec<bool>,
-}
-
-/// What a state file says, with its records applied.
-struct Loaded {
-    state: State,
-    /// Files that were written since the head; [`PART_FILE`] for the part file.
-    written: BTreeMap<u32, FileStat>,
-}
-
-impl State {
-    fn encode(&self, identity: &Identity, layout: &Layout) -> Vec<u8> {
-        let mut out = MAGIC.to_vec();
-        out.extend([0; 4]);
-        out.extend(identity_bytes(identity, layout));
-        out.push(u8::from(self.clean));
-        out.extend(self.have.to_bytes());
-        let files = self.files.iter().zip(self.wanted.iter().map(|&wanted| if wanted { WANTED } else { 0 }));
-        for (stat, wanted) in std::iter::once((&self.part, 0)).chain(files) {
-            match stat {
-                None => out.push(wanted),
-                Some(stat) => {
-                    out.push(wanted | PRESENT);
-                    out.extend(stat.size.to_le_bytes());
-                    out.extend(stat.modified_ns.to_le_bytes());
-                    out.extend(stat.inode.to_le_bytes());
-                }
-            }
-        }
-        let length = u32::try_from(out.len()).expect("a head of a million files has 26 MB");
-        out[8..12].copy_from_slice(&length.to_le_bytes());
-        let checksum = sha256(&out);
-        out.extend(checksum);
-        out
-    }
-}
-
-/// What must be equal for a state file to be this download's.
-fn identity_bytes(identity: &Identity, layout: &Layout) -> Vec<u8> {
-    use std::os::unix::ffi::OsStrExt;
-    let mut out = Vec::new();
-    out.extend(identity.hashes.first().unwrap_or(&[0; 20]));
-    out.extend(sha256(identity.output.as_os_str().as_bytes()));
-    out.extend(layout.piece_length().to_le_bytes());
-    out.extend(layout.total_length().to_le_bytes());
-    out.extend(layout.files().to_le_bytes());
-    out
-}
-
-/// Reads forward through bytes that may be anything.
-struct Cursor<'a>(&'a [u8]);
-
-impl<'a> Cursor<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.try_into().ok()
-    }
-
-    fn stat(&mut self) -> Option<FileStat> {
-        Some(FileStat {
-            size: u64::from_le_bytes(self.array()?),
-            modified_ns: i64::from_le_bytes(self.array()?),
-            inode: u64::from_le_bytes(self.array()?),
-        })
-    }
-}
-
-/// Why a state file is of no use.
-#[derive(Debug, thiserror::Error)]
-enum Unusable {
-    #[error("it is damaged")]
-    Damaged,
-    #[error("it belongs to another download")]
-    Other,
-}
-
-fn decode(bytes: &[u8], identity: &Identity, layout: &Layout) -> Result<Loaded, Unusable> {
-    let mut head = Cursor(bytes);
-    if head.take(8) != Some(MAGIC) {
-        return Err(Unusable::Damaged);
-    }
-    let length = u32::from_le_bytes(head.array().ok_or(Unusable::Damaged)?) as usize;
-    let (body, rest) = bytes.split_at_checked(length).ok_or(Unusable::Damaged)?;
-    let (checksum, records) = rest.split_at_checked(CHECKSUM_BYTES).ok_or(Unusable::Damaged)?;
-    if sha256(body) != *checksum || length < 12 {
-        return Err(Unusable::Damaged);
-    }
-    let mut body = Cursor(&body[12..]);
-    let ours = identity_bytes(identity, layout);
-    if body.take(ours.len()) != Some(&ours) {
-        return Err(Unusable::Other);
-    }
-    let mut loaded = decode_body(body, layout).ok_or(Unusable::Damaged)?;
-    let mut chain: [u8; 32] = checksum.try_into().expect("32 bytes");
-    for record in records.chunks_exact(RECORD_BYTES) {
-        let (content, check) = record.split_at(RECORD_BYTES - 8);
-        chain = link(&chain, content);
-        if chain[..8] != *check || apply(&mut loaded, content, layout).is_none() {
-            break;
-        }
-    }
-    Ok(loaded)
-}
-
-fn decode_body(mut body: Cursor<'_>, layout: &Layout) -> Option<Loaded> {
-    let clean = body.array::<1>()? == [1];
-    let bits = body.take(layout.pieces().div_ceil(8) as usize)?;
-    let have = Bitfield::from_bytes(layout.pieces(), bits).ok()?;
-    let mut entry = || {
-        let [flags] = body.array()?;
-        let stat = if flags & PRESENT != 0 { Some(body.stat()?) } else { None };
-        Some((stat, flags & WANTED != 0))
-    };
-    let (part, _) = entry()?;
-    let (files, wanted) = (0..layout.files()).map(|_| entry()).collect::<Option<_>>()?;
-    Some(Loaded { state: State { clean, have, files, part, wanted }, written: BTreeMap::new() })
-}
-
-/// Flags before a file's stat: there is one, and the file was selected.
-const PRESENT: u8 = 1;
-const WANTED: u8 = 2;
-
-const PIECES: u32 = 1;
-const FILE: u32 = 2;
-
-/// Each record's checksum depends on all before it.
-fn link(chain: &[u8; 32], content: &[u8]) -> [u8; 32] {
-    let mut bytes = chain.to_vec();
-    bytes.extend(content);
-    sha256(&bytes)
-}
-
-fn apply(loaded: &mut Loaded, content: &[u8], layout: &Layout) -> Option<()> {
-    let mut content = Cursor(content);
-    let kind = u32::from_le_bytes(content.array()?);
-    let number = u32::from_le_bytes(content.array()?);
-    match kind {
-        PIECES => {
-            let count = u64::from_le_bytes(content.array()?);
-            let end = u64::from(number).checked_add(count).filter(|&end| end <= u64::from(layout.pieces()))?;
-            set_all(&mut loaded.state.have, number..end as u32);
-        }
-        FILE => {
-            let stat = content.stat()?;
-            if number != PART_FILE && number >= layout.files() {
-                return None;
-            }
-            loaded.written.insert(number, stat);
-        }
-        _ => return None,
-    }
-    Some(())
-}
-
 /// The journal of one download. All calls but [`Resume::stop`] may come from several threads.
 #[derive(Debug)]
 pub struct Resume {
@@ -406,8 +173,8 @@ impl Resume {
         }
     }
 
-    /// Begins this run's journal, once it is known what is right on disk: after the check and [`Storage::prepare`], before
-    /// the first write. What was found by checking is synced first: it may be in memory only.
+    /// Begins this run's journal, once it is known what is right on disk: after the check and [`Storage::prepare`],
+    /// before the first write. What was found by checking is synced first: it may be in memory only.
     pub fn begin(
         state_dir: &Path,
         identity: &Identity,
@@ -453,8 +220,9 @@ impl Resume {
         lock(&self.order).0.deadline()
     }
 
-    /// Syncs the data, appends the pieces, syncs the journal: if that is due, or `all` of it now. Blocks for as long as the disk takes; call it from a
-    /// disk thread. While one thread is at it others return at once, unless they want `all`.
+    /// Syncs the data, appends the pieces, syncs the journal: if that is due, or `all` of it now. Blocks for as long
+    /// as the disk takes; call it from a disk thread. While one thread is at it others return at once, unless they
+    /// want `all`.
     pub fn flush(&self, now: Time, storage: &Storage, all: bool) -> Result<(), ResumeError> {
         let mut journal = match self.journal.try_lock() {
             Ok(journal) => journal,
@@ -525,17 +293,6 @@ impl Resume {
         journal.state.clean = true;
         journal.rewrite(storage.layout())
     }
-}
-
-/// Forgets a download: the next run checks everything. Nothing to forget is no error.
-pub fn forget(state_dir: &Path, identity: &Identity) -> io::Result<()> {
-    for kind in ["resume", "torrent"] {
-        match std::fs::remove_file(identity.path(state_dir, kind)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// Which files are selected.
@@ -716,31 +473,6 @@ impl Loaded {
     }
 }
 
-/// A whole file, if it is not absurdly long.
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut file = File::open(path)?.take(MAX_STATE_BYTES + 1);
-    file.read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_STATE_BYTES {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
-    Ok(bytes)
-}
-
-/// Keeps a torrent, so that a magnet link resumes without peers; found under each of its hashes.
-pub fn save_torrent(state_dir: &Path, identity: &Identity, torrent: &[u8]) -> io::Result<()> {
-    sys::create_private_folder(state_dir)?;
-    for key in identity.keys() {
-        sys::replace_file(&state_dir.join(format!("{key}.torrent")), torrent)?;
-    }
-    Ok(())
-}
-
-/// The torrent that was kept, unchecked: the caller parses it and compares its hashes with those asked for.
-pub fn load_torrent(state_dir: &Path, identity: &Identity) -> Option<Vec<u8>> {
-    identity.keys().iter().find_map(|key| read_bounded(&state_dir.join(format!("{key}.torrent"))).ok())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -762,15 +494,5 @@ mod tests {
             let loaded = decode(&bytes, &identity, &layout).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(loaded.state.have.count(), piece / 2 + 1);
         }
-    }
-
-    #[test]
-    fn an_output_folder_has_one_identity_however_it_is_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let plain = Identity::of_hashes(vec![[1; 20]], &folder.path().join("new/deep"));
-        std::os::unix::fs::symlink(folder.path(), folder.path().join("link")).unwrap();
-        let through = Identity::of_hashes(vec![[1; 20]], &folder.path().join("link/new/deep"));
-        assert_eq!(plain.keys(), through.keys());
-        assert_ne!(plain.keys(), Identity::of_hashes(vec![[1; 20]], folder.path()).keys());
     }
 }

@@ -1,12 +1,12 @@
 //! What there is to share below a path, in canonical order.
 //!
-//! A torrent of the same names and bytes has the same info hash on every machine (product.md, "Canonical torrents"): files
-//! in byte order of their UTF-8 path components, names as they are on disk, empty files kept, empty folders left out and reported. What
-//! cannot be shared faithfully is an error with a name, never left out in silence: names that are not UTF-8, sockets and devices, links
-//! that lead out of the source, in circles or nowhere.
+//! A torrent of the same names and bytes has the same info hash on every machine (product.md, "Canonical torrents"):
+//! files in byte order of their UTF-8 path components, names as they are on disk, empty files kept, empty folders left
+//! out and reported. What cannot be shared faithfully is an error with a name, never left out in silence: names that
+//! are not UTF-8, sockets and devices, links that lead out of the source, in circles or nowhere.
 //!
-//! Links to files and folders inside the source are followed: their targets' bytes are shared under the links' names. Links out of
-//! it are refused, because a shared folder should not give away what lies elsewhere.
+//! Links to files and folders inside the source are followed: their targets' bytes are shared under the links' names.
+//! Links out of it are refused, because a shared folder should not give away what lies elsewhere.
 
 use crate::FileStat;
 use crate::path::SafePath;
@@ -76,7 +76,7 @@ pub enum ScanError {
         /// The file or folder.
         path: PathBuf,
     },
-    /// Deeper than [`MAX_DEPTH`].
+    /// More folders in folders than a torrent may have.
     #[error("{} lies more than {MAX_DEPTH} folders deep", .path.display())]
     TooDeep {
         /// The folder.
@@ -135,8 +135,9 @@ pub struct ScannedFile {
     pub(crate) on_disk: SafePath,
 }
 
-/// Finds all files below `paths`. One path gives a torrent of its own name; several give a folder, called `name` or else
-/// by the first one's name, that has an entry for each. `name` replaces the torrent's name in either case. Nothing is read but folders. Cost: a stat per file.
+/// Finds all files below `paths`. One path gives a torrent of its own name; several give a folder, called `name` or
+/// else by the first one's name, that has an entry for each. `name` replaces the torrent's name in either case.
+/// Nothing is read but folders. Cost: a stat per file.
 pub fn scan(paths: &[PathBuf], name: Option<&str>) -> Result<Scan, ScanError> {
     let first = paths.first().ok_or(ScanError::Nothing)?;
     if let Some(name) = name

@@ -4,21 +4,21 @@
 //! that is wanted lies in its place; of one that is not, only what shares a piece with a wanted one is kept, in the
 //! part file. Reading asks the part file first, then the place: so files that were left there earlier serve too.
 //!
-//! No file is created before its first byte is written, and none is preallocated: what was not written is a hole. Every call opens what it
-//! needs below the output folder's handle and borrows descriptors from [`OpenFiles`].
+//! No file is created before its first byte is written, and none is preallocated: what was not written is a hole.
+//! Every call opens what it needs below the output folder's handle and borrows descriptors from [`OpenFiles`].
 //!
 //! Invariants: bytes of unselected files are never written in place; what [`Storage::sync`] did not return from may be
 //! lost; gaps (BEP 47) are read as zeros and never stored.
 
+mod admit;
+
 use crate::open_files::FileKey;
 use crate::part::{PART_FILE, PartFile};
 use crate::path::SafePath;
-use crate::resume::Known;
 use crate::sys::{self, Access};
-use crate::{FileStat, OpenFiles, Place, Resumed, StorageError};
+use crate::{FileStat, OpenFiles, Place, StorageError};
 use rustix::io::Errno;
 use shoal_layout::{BlockRef, FileIndex, Layout, PieceIndex, Selection};
-use shoal_pieces::Bitfield;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -78,9 +78,9 @@ struct Unsynced {
 }
 
 impl Storage {
-    /// Nothing is created yet, and nothing read but the table of a part file that an earlier run left, whose errors are the
-    /// only ones. `hash` names the part file: the info hash as on the wire. Panics if `place` has not as many files as
-    /// `layout`.
+    /// Nothing is created yet, and nothing read but the table of a part file that an earlier run left, whose errors
+    /// are the only ones. `hash` names the part file: the info hash as on the wire. Panics if `place` has not as many
+    /// files as `layout`.
     pub fn open(
         layout: Layout,
         place: Place,
@@ -146,93 +146,8 @@ impl Storage {
         &self.files
     }
 
-    /// Call before the first write, after checking or resuming. Refuses a selected file that exists and holds no valid
-    /// piece ([`StorageError::Foreign`]) or is longer than the torrent says ([`StorageError::Long`]: it is not cut, since
-    /// what follows may be the user's) — with `overwrite` both are taken over —, what is no file at all, and a disk
-    /// that is too full ([`StorageError::NoSpace`]). Then what the part file has for files that were not selected in an earlier run
-    /// moves to them. Cost: a stat per file.
-    pub fn prepare(&self, have: &Bitfield, resumed: &Resumed, overwrite: bool) -> Result<(), StorageError> {
-        let known = |file| resumed.known(file);
-        self.admit((0..self.layout.files()).map(FileIndex).filter(|&file| self.wants(file)), have, known, overwrite)?;
-        self.ensure_space()?;
-        // The same question as reading asks: so what was checked is what moves.
-        let slots = self.part.pieces();
-        self.export(slots.iter().copied().filter(|&piece| have.get(piece)), |file, span| {
-            self.wants(file) && self.lacks(file, span)
-        })
-    }
-
-    /// Refuses other people's files.
-    fn admit(
-        &self,
-        files: impl Iterator<Item = FileIndex>,
-        have: &Bitfield,
-        known: impl Fn(FileIndex) -> Known,
-        overwrite: bool,
-    ) -> Result<(), StorageError> {
-        let mut folders = Folders::new(self);
-        for file in files {
-            let Some(stat) = folders.stat(file)? else { continue };
-            let length = self.layout.file_length(file);
-            let path = || self.path(file);
-            if stat.size > length {
-                if !overwrite {
-                    return Err(StorageError::Long { path: path(), length: stat.size, expected: length });
-                }
-                let handle = self.file(file, Access::Write)?;
-                self.note_written(file.0, false);
-                handle.set_len(length).map_err(|error| StorageError::at(&path(), error))?;
-            }
-            let ours = match known(file) {
-                Known::Unknown => false,
-                Known::Absent => true,
-                Known::Seen(last) => last.inode == stat.inode,
-            };
-            let valid = || self.layout.pieces_of(file).any(|piece| have.get(PieceIndex(piece)));
-            if !overwrite && !ours && stat.size > 0 && length > 0 && !valid() {
-                return Err(StorageError::Foreign { path: path() });
-            }
-        }
-        Ok(())
-    }
-
-    fn ensure_space(&self) -> Result<(), StorageError> {
-        let space = self.space()?;
-        if space.needed > space.available {
-            let missing_bytes = space.needed - space.available;
-            return Err(StorageError::NoSpace { path: self.place.root().to_path_buf(), missing_bytes });
-        }
-        Ok(())
-    }
-
-    /// What the rest of the selected files takes, and what is free. Cost: a stat per file.
-    pub fn space(&self) -> Result<Space, StorageError> {
-        let mut folders = Folders::new(self);
-        let mut needed = 0_u64;
-        for file in (0..self.layout.files()).map(FileIndex).filter(|&file| self.wants(file)) {
-            let stored = folders.stored(file).unwrap_or(0);
-            needed = needed.saturating_add(self.layout.file_length(file).saturating_sub(stored));
-        }
-        if !self.wants_all() {
-            for piece in (0..self.layout.pieces()).map(PieceIndex) {
-                let (mut wanted, mut unwanted) = (false, false);
-                for file in self.layout.files_in(piece) {
-                    *(if self.wants(file) { &mut wanted } else { &mut unwanted }) = true;
-                }
-                if wanted && unwanted && !self.part.has(piece) {
-                    needed = needed.saturating_add(self.part.slot_bytes());
-                }
-            }
-        }
-        let folder = self.place.folder();
-        let there = folder.ancestors().find(|folder| *folder == Path::new("") || folder.exists());
-        let there = there.filter(|there| *there != Path::new("")).unwrap_or(Path::new("."));
-        let available = sys::free_bytes(there).map_err(|error| StorageError::at(there, error))?;
-        Ok(Space { needed, available })
-    }
-
-    /// Writes verified blocks of a piece, in order of `begin`; bytes in gaps are left out. One positioned vectored write for each
-    /// run in a file. Not synced: see [`Storage::sync`].
+    /// Writes verified blocks of a piece, in order of `begin`; bytes in gaps are left out. One positioned vectored
+    /// write for each run in a file. Not synced: see [`Storage::sync`].
     pub fn write_piece<P: AsRef<[u8]>>(&self, piece: PieceIndex, blocks: &[(BlockRef, P)]) -> Result<(), StorageError> {
         if self.mode == Mode::ReadOnly {
             return Err(StorageError::ReadOnly { path: self.place.root().to_path_buf() });
@@ -408,68 +323,12 @@ impl Storage {
         StorageError::Short { path: self.path(file), length, expected: self.layout.file_length(file) }
     }
 
-    /// Where a run of a file, inside one piece, is read from the part file: if the piece has a slot, and the file is not selected or
-    /// lacks the run (it was not selected when the slot was written).
+    /// Where a run of a file, inside one piece, is read from the part file: if the piece has a slot, and the file is
+    /// not selected or lacks the run (it was not selected when the slot was written).
     fn slot_at(&self, file: FileIndex, at: u64, span: Range<u64>) -> Option<u64> {
         let length = u64::from(self.layout.piece_length());
         let slot = self.part.offset(PieceIndex((at / length) as u32))? + at % length;
         (!self.wants(file) || self.lacks(file, span)).then_some(slot)
-    }
-
-    /// Chooses other files while the download runs. What the part file has of those now selected moves to them; what lies in
-    /// the places of those not selected any more stays and is still read. Newly selected files are refused as by
-    /// [`Storage::prepare`], and nothing is changed then.
-    pub fn select(&self, selection: Selection, have: &Bitfield, overwrite: bool) -> Result<(), StorageError> {
-        let mut chosen = self.chosen.write().unwrap_or_else(PoisonError::into_inner);
-        let fresh = |file: FileIndex| selection.file(file) && !chosen.selection.file(file);
-        if self.mode == Mode::ReadWrite {
-            let files = (0..self.layout.files()).map(FileIndex).filter(|&file| fresh(file));
-            self.admit(files, have, |_| Known::Unknown, overwrite)?;
-            self.export(self.part.pieces().into_iter(), |file, _| fresh(file))?;
-        }
-        *chosen = Chosen { all: selection.is_all(), turn: chosen.turn + 1, selection };
-        Ok(())
-    }
-
-    /// How often the selection was changed.
-    pub(crate) fn selection_turn(&self) -> u64 {
-        self.chosen.read().unwrap_or_else(PoisonError::into_inner).turn
-    }
-
-    /// Writes what slots have of files to their places, where `needed` says so.
-    fn export(
-        &self,
-        pieces: impl Iterator<Item = PieceIndex>,
-        needed: impl Fn(FileIndex, Range<u64>) -> bool,
-    ) -> Result<(), StorageError> {
-        let mut buffer = Vec::new();
-        let mut exported = Vec::new();
-        for piece in pieces {
-            let Some(slot) = self.part.offset(piece) else { continue };
-            let whole = BlockRef { piece, begin: 0, length: self.layout.piece_size(piece) };
-            let mut begin = 0;
-            for slice in self.layout.slices(whole) {
-                let from = slot + begin;
-                begin += slice.length;
-                let span = slice.offset..slice.offset + slice.length;
-                if let Some(file) = slice.file.filter(|&file| needed(file, span.clone())) {
-                    exported.push((file, span, from));
-                }
-            }
-        }
-        // First all questions, then all answers: writing the end of a file would make holes of what it lacks before.
-        for (file, span, from) in exported {
-            let length = span.end - span.start;
-            let mut done = 0;
-            while done < length {
-                // Chosen: as large as a read for hashing may be.
-                buffer.resize((length - done).min(1 << 20) as usize, 0);
-                self.read_slot(from + done, &mut buffer)?;
-                self.write_run(file, &[IoSlice::new(&buffer)], span.start + done)?;
-                done += buffer.len() as u64;
-            }
-        }
-        Ok(())
     }
 
     /// Whether a run is not in a file's place: there is no file, it ends before, or the run is a hole.
@@ -491,8 +350,9 @@ impl Storage {
         })
     }
 
-    /// Puts everything written before this call on the disk, and the folders of new files. After an error nothing written since the
-    /// last success may be counted on: write it again (a second sync may succeed and say nothing of what was dropped).
+    /// Puts everything written before this call on the disk, and the folders of new files. After an error nothing
+    /// written since the last success may be counted on: write it again (a second sync may succeed and say nothing of
+    /// what was dropped).
     pub fn sync(&self) -> Result<(), StorageError> {
         let unsynced = {
             let mut all = self.unsynced.lock().unwrap_or_else(PoisonError::into_inner);

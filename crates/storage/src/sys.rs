@@ -1,8 +1,9 @@
 //! What the system does for us: opening below a folder handle, positioned vectors, syncing, locks, room.
 //!
 //! The one place for calls that only Linux has, each with a portable path beside it. Payload is opened by
-//! `openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)`; where the kernel or a sandbox refuses that call, component by component with
-//! `O_NOFOLLOW`, which is as strict (the folders above are held open by handle) and takes a call more per folder.
+//! `openat2(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)`; where the kernel or a sandbox refuses that call, component by
+//! component with `O_NOFOLLOW`, which is as strict (the folders above are held open by handle) and takes a call more
+//! per folder.
 
 use crate::FileStat;
 use crate::path::SafePath;
@@ -58,7 +59,8 @@ pub(crate) struct Opened {
     pub(crate) new: bool,
 }
 
-/// Opens a regular file below a folder, never through a symlink. `Errno::LOOP` names a symlink, `NODEV` what is no regular file.
+/// Opens a regular file below a folder, never through a symlink. `Errno::LOOP` names a symlink, `NODEV` what is no
+/// regular file.
 pub(crate) fn open_below(folder: &OwnedFd, path: &SafePath, access: Access) -> io::Result<Opened> {
     let file = match open_beneath(folder, path, access.flags()) {
         Err(error) if access == Access::Create && is(&error, Errno::NOENT) => {
@@ -80,8 +82,8 @@ pub(crate) fn open_folder_below(folder: &OwnedFd, path: &SafePath) -> io::Result
     open_beneath(folder, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC)
 }
 
-/// Size, time and number of a regular file below a folder, and the bytes that it takes on the disk; `None` if there is nothing.
-/// `Errno::LOOP` names a symlink, `NODEV` what is no regular file.
+/// Size, time and number of a regular file below a folder, and the bytes that it takes on the disk; `None` if there is
+/// nothing. `Errno::LOOP` names a symlink, `NODEV` what is no regular file.
 pub(crate) fn stat_below(folder: &OwnedFd, path: &SafePath) -> io::Result<Option<(FileStat, u64)>> {
     #[cfg(target_os = "linux")]
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
