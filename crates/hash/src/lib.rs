@@ -12,6 +12,7 @@
 mod kernels;
 mod lanes;
 pub mod merkle;
+mod pairs;
 mod path;
 mod state;
 

@@ -7,7 +7,9 @@
 //! The hashes of leaves and of inner nodes are made alike, so a proof counts only with its depth: every check here takes
 //! the file's height and fails when layers do not add up.
 
-use crate::{BLOCK_LENGTH, Sha256, sha256};
+use crate::kernels::Table;
+use crate::pairs::digest_pairs;
+use crate::{BLOCK_LENGTH, sha256};
 use std::sync::LazyLock;
 
 #[cfg(test)]
@@ -78,11 +80,7 @@ pub fn root(leaves: &[Hash], width: usize) -> Hash {
 
 /// The layer `layer` above these leaves, which end where the file ends. One hash for each group of 2^`layer` leaves.
 pub fn layer_from_leaves(leaves: &[Hash], layer: u8) -> Vec<Hash> {
-    let mut hashes = leaves.to_vec();
-    for below in 0..layer {
-        fold(&mut hashes, below);
-    }
-    hashes
+    (0..layer).fold(leaves.to_vec(), |hashes, below| layer_above(&hashes, below))
 }
 
 /// The root of a file from one of its layers, as torrent files carry it (`piece layers`); `None` if the layer has not
@@ -181,9 +179,7 @@ impl Tree {
         }
         let mut layers = vec![hashes];
         for layer in base..height {
-            let mut above = layers[usize::from(layer - base)].clone();
-            fold(&mut above, layer);
-            layers.push(above);
+            layers.push(layer_above(&layers[usize::from(layer - base)], layer));
         }
         Ok(Tree { file_length, base, layers })
     }
@@ -266,7 +262,7 @@ impl Tree {
                 let sibling = (skipped >> layer) ^ 1;
                 hashes.push(nodes.get(sibling).copied().unwrap_or_else(|| pad_hash(layer)));
             }
-            fold(&mut nodes, layer);
+            nodes = layer_above(&nodes, layer);
         }
         self.push_uncles(width, index >> width, 0, proof_layers, &mut hashes)?;
         Some(hashes)
@@ -303,21 +299,16 @@ fn root_above(hashes: &[Hash], from: u8, to: u8) -> Hash {
     if hashes.is_empty() {
         return pad_hash(to);
     }
-    let mut nodes = hashes.to_vec();
-    for layer in from..to {
-        fold(&mut nodes, layer);
-    }
-    nodes[0]
+    (from..to).fold(hashes.to_vec(), |nodes, layer| layer_above(&nodes, layer))[0]
 }
 
-/// Replaces the hashes of `layer` by the layer above, the last one's missing sibling being a pad hash.
-fn fold(hashes: &mut Vec<Hash>, layer: u8) {
-    if hashes.len() % 2 == 1 {
-        hashes.push(pad_hash(layer));
+/// The layer above hashes of `layer`, the last one's missing sibling being a pad hash.
+fn layer_above(hashes: &[Hash], layer: u8) -> Vec<Hash> {
+    let mut above = digest_pairs(Table::current(), hashes);
+    if let ([.., last], true) = (hashes, hashes.len() % 2 == 1) {
+        above.push(parent(last, &pad_hash(layer)));
     }
-    let mut above = vec![[0; 32]; hashes.len() / 2];
-    Sha256::digest_each(hashes.as_flattened().chunks_exact(2 * size_of::<Hash>()), &mut above);
-    *hashes = above;
+    above
 }
 
 /// The number of bits that a count needs to be rounded up to a power of two: 0 for 0 and 1, 1 for 2, 2 for 3 and 4.

@@ -276,7 +276,7 @@ impl<'a, A: Algorithm> Source<'a, A> for Updates<'_, '_, 'a, A> {
 }
 
 /// The state's words as bytes.
-fn digest<A: Algorithm>(words: &A::Words) -> A::Digest {
+pub(crate) fn digest<A: sealed::Algorithm>(words: &A::Words) -> A::Digest {
     let mut digest = A::NO_DIGEST;
     for (bytes, word) in digest.as_mut().as_chunks_mut::<4>().0.iter_mut().zip(words.as_ref()) {
         *bytes = word.to_be_bytes();

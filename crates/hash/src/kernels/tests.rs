@@ -128,6 +128,18 @@ fn sha256_of_every_length_and_width_is_that_of_the_crate() {
 }
 
 #[test]
+fn pairs_of_hashes_hash_as_by_the_crate_on_every_path() {
+    for count in (0..70).chain([1001]) {
+        let hashes: Vec<[u8; 32]> = (0..count).map(|index| sha2::Sha256::digest([index as u8; 9]).into()).collect();
+        let pairs = hashes.as_flattened().chunks_exact(64);
+        let expected: Vec<[u8; 32]> = pairs.map(|pair| sha2::Sha256::digest(pair).into()).collect();
+        each_table(|table, name| {
+            assert_eq!(crate::pairs::digest_pairs(table, &hashes), expected, "{name}: {count} hashes")
+        });
+    }
+}
+
+#[test]
 fn every_split_in_two_gives_the_same_hash() {
     for width in [1, 2, 3, 7, 8, 9, 16, 17] {
         for cut in (0..200).chain([255, 256, 257, 1023]) {
