@@ -74,6 +74,8 @@ pub struct Swarm<P> {
     touched: BTreeSet<PeerKey>,
     /// All of them are.
     touch_all: bool,
+    /// The leeches that we see changed: pieces are shared out anew.
+    rivals_changed: bool,
     /// Somebody's upload may go out now.
     uploads_due: bool,
     /// The host is to be told anew what we would use.
@@ -108,6 +110,7 @@ impl<P> Swarm<P> {
             wasted: 0,
             touched: BTreeSet::new(),
             touch_all: false,
+            rivals_changed: false,
             uploads_due: false,
             demand_due: true,
             upload_turn: None,
@@ -186,6 +189,12 @@ impl<P> Swarm<P> {
     fn work(&mut self, out: &mut Effects<Effect<P>>) {
         if std::mem::take(&mut self.touch_all) {
             self.touched = self.peers.keys().copied().collect();
+        }
+        if std::mem::take(&mut self.rivals_changed)
+            && let Phase::Transfer(transfer) = &mut self.phase
+        {
+            let leeches = self.peers.values().filter(|peer| !peer.is_seed() && !peer.upload_only);
+            transfer.picker.share_out(&self.config.peer_id, leeches.map(|peer| &peer.handshake.peer_id));
         }
         while !self.touched.is_empty() {
             // Those that keep us waiting choose last: what was taken back from one would else be asked of it again,
