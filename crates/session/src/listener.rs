@@ -188,4 +188,21 @@ mod tests {
         let ports: Vec<u16> = listeners.iter().map(|l| l.local_addr().unwrap().port()).collect();
         assert!(ports.iter().all(|port| *port == ports[0]), "{ports:?}");
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_is_closed_in_time_and_the_listener_ends_when_told() {
+        let listener = bind(&HERE, PortChoice::Any).unwrap().remove(0);
+        let addr = listener.local_addr().unwrap();
+        let (_accept, accepting) = watch::channel(true);
+        let gate = Gate { half_open: Arc::new(Semaphore::new(1)), accepting };
+        let (stop, stopped) = watch::channel(false);
+        let running = tokio::spawn(run(listener, Registry::default(), gate, stopped));
+        // The second waits until the first has given back the only permit.
+        for _ in 0..2 {
+            let mut silent = TcpStream::connect(addr).await.unwrap();
+            assert_eq!(tokio::io::AsyncReadExt::read(&mut silent, &mut [0; 8]).await.unwrap(), 0);
+        }
+        stop.send(true).unwrap();
+        running.await.unwrap();
+    }
 }

@@ -23,6 +23,7 @@ use shoal_wire::{Handshake, Limits};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use writer::Writer;
 
 /// What a connection needs of its torrent.
@@ -42,6 +43,8 @@ pub(crate) struct Connection {
     pub(crate) handshake: Handshake,
     pub(crate) outbox: Outbox,
     pub(crate) grants: GrantBook,
+    /// For closing it from outside.
+    pub(crate) stream: Arc<PeerStream>,
 }
 
 /// Runs an opened connection until it is closed by either side.
@@ -49,22 +52,29 @@ pub(crate) async fn run(peer: PeerKey, opened: Opened, direction: Direction, lim
     let Opened { stream, addr, handshake, leftover } = opened;
     let stream = Arc::new(stream);
     let (outbox, grants) = (Outbox::default(), Grants::default());
-    let connection =
-        Connection { addr, direction, handshake, outbox: outbox.clone(), grants: GrantBook::new(grants.clone()) };
+    let connection = Connection {
+        addr,
+        direction,
+        handshake,
+        outbox: outbox.clone(),
+        grants: GrantBook::new(grants.clone()),
+        stream: stream.clone(),
+    };
     if ports.batches.send(FromPeer::Connected(peer, Box::new(connection))).await.is_err() {
         return;
     }
     let pool = ports.source.pool.clone();
     let writer =
         Writer { peer, outbox: outbox.clone(), stream: stream.clone(), source: ports.source, reports: ports.reports };
-    let writer = tokio::spawn(writer.run());
+    // In a set of its own, so that it ends even if this task is cut short.
+    let mut halves = JoinSet::new();
+    halves.spawn(writer.run());
     let end = Reader::new(peer, grants, pool, limits, &leftover).run(&stream, &ports.batches).await;
     tracing::debug!(%addr, %end, "connection closed");
     outbox.close();
     stream.close();
-    writer.abort();
-    // It was told to end; how it did does not matter.
-    let _ = writer.await;
+    // It may be lingering for this very end.
+    halves.shutdown().await;
     // An error means that the torrent has ended.
     let _ = ports.batches.send(FromPeer::Gone(peer)).await;
 }

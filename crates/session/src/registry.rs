@@ -6,6 +6,7 @@
 use crate::peer::Opened;
 use crate::torrent::ToTorrent;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -49,6 +50,19 @@ impl Registry {
     }
 }
 
+impl Registered {
+    /// Lists the torrent under another hash of its own, unless that is taken.
+    pub(crate) fn also(&mut self, hash: [u8; 20], inbox: &Inbox) {
+        if self.hashes.contains(&hash) {
+            return;
+        }
+        if let Entry::Vacant(vacant) = self.registry.lock().entry(hash) {
+            vacant.insert(inbox.clone());
+            self.hashes.push(hash);
+        }
+    }
+}
+
 impl Drop for Registered {
     fn drop(&mut self) {
         let mut torrents = self.registry.lock();
@@ -71,6 +85,10 @@ mod tests {
         assert!(registry.insert(vec![[3; 20], [1; 20]], &inbox).is_none());
         assert!(!registry.lock().contains_key(&[3; 20]), "all or none");
         drop(hybrid);
-        assert!(registry.insert(vec![[2; 20]], &inbox).is_some());
+        let mut link = registry.insert(vec![[2; 20]], &inbox).unwrap();
+        link.also([1; 20], &inbox);
+        assert!(registry.insert(vec![[1; 20]], &inbox).is_none());
+        drop(link);
+        assert!(registry.lock().is_empty());
     }
 }

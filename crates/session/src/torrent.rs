@@ -28,7 +28,7 @@ use shoal_discovery::networks::{Scope, peer_allowed};
 use shoal_machine::{Effects, Machine, Rng};
 use shoal_metainfo::{Info, InfoHashes, PieceLayers};
 use shoal_storage::Lock;
-use shoal_swarm::{Direction, Effect, Event, HostEvent, PeerKey, Source, Swarm, SwarmConfig, SwarmKey};
+use shoal_swarm::{Direction, Effect, Event, HostEvent, PeerKey, Source, Swarm, SwarmConfig, SwarmKey, SwarmProgress};
 use shoal_wire::{Extended, Limits, Message};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -45,6 +45,8 @@ const BATCHES: usize = 32;
 const TURN: usize = 64;
 /// For the machine to stop; trackers have 2 s for the last announce.
 const STOP_TIMEOUT: Duration = Duration::from_millis(2500);
+/// For closed connections to end. Chosen: they do so at once.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Before trying again to finish the files of a complete download on a disk that refuses. Chosen.
 const FINISH_AGAIN: Duration = Duration::from_secs(10);
 /// For the name of a peer that the user typed. Chosen.
@@ -101,9 +103,9 @@ pub(crate) struct TorrentTask {
     next_peer: u32,
     ports: Ports,
     pub(super) inbox: mpsc::UnboundedSender<ToTorrent>,
-    /// Connections and dials.
-    pub(super) tasks: JoinSet<()>,
-    /// Announces and look-ups: ended with the torrent.
+    /// Connections, and the opening of files.
+    tasks: JoinSet<()>,
+    /// Announces, look-ups and dials: cut short when the torrent ends.
     pub(super) requests: JoinSet<()>,
     pub(super) typed_trackers: BTreeSet<String>,
     place: Files,
@@ -124,7 +126,7 @@ pub(crate) struct TorrentTask {
     early: Vec<(Source, Vec<SocketAddr>)>,
     pub(super) report: Report,
     lock: Option<Lock>,
-    _registered: Registered,
+    pub(super) registered: Registered,
 }
 
 /// The ends of a torrent's queues that its task reads.
@@ -158,8 +160,11 @@ impl NewTorrent {
         let begun = tokio::task::spawn_blocking(move || begin(&opened, &source, &files, downloads)).await;
         let Begun { lock, known } = match begun {
             Ok(Ok(begun)) => begun,
-            Ok(Err(error)) => return report.failed(error),
-            Err(_) => return report.failed(SessionError::Stopping),
+            Ok(Err(error)) => {
+                report.failed(error);
+                return report.stopped(SwarmProgress::default());
+            }
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
         let (purpose, sequential) = purpose(add.mode);
         let trackers = trackers(&add.source, &add.typed_trackers);
@@ -202,7 +207,7 @@ impl NewTorrent {
             early: Vec::new(),
             report,
             lock,
-            _registered: registered,
+            registered,
             shared,
         };
         task.look_up(Source::User, add.peers);
@@ -548,8 +553,9 @@ impl TorrentTask {
         self.requests.shutdown().await;
         for connection in self.connections.values() {
             connection.outbox.close();
+            connection.stream.close();
         }
-        // Whoever waits to hand on a batch ends; dials are cut short.
+        // Whoever waits to hand on a batch ends.
         drop(queues.batches);
         self.connections.clear();
         while self.opening || self.storing > 0 || self.flushing || self.finishing {
@@ -567,6 +573,9 @@ impl TorrentTask {
                 None => break,
             }
         }
+        let joined = async { while self.tasks.join_next().await.is_some() {} };
+        // What is left sits in a handshake.
+        let _ = tokio::time::timeout(JOIN_TIMEOUT, joined).await;
         self.tasks.shutdown().await;
         if let Some(files) = self.files.take() {
             let (done, closed) = oneshot::channel();

@@ -93,7 +93,7 @@ impl TorrentTask {
         let mine = self.handshake(self.hashes.wire());
         let ours: Vec<[u8; 20]> = self.hashes.all_wire().collect();
         let (inbox, shared) = (self.inbox.clone(), self.shared.clone());
-        self.tasks.spawn(async move {
+        self.requests.spawn(async move {
             let dialed = dialer::dial(addr, &shared.config.bind, mine, &ours).await;
             let _ = inbox.send(ToTorrent::Dialed(addr, dialed.map(Box::new)));
         });
@@ -125,10 +125,14 @@ impl TorrentTask {
             Ok((info, _)) => Arc::new(info),
             Err(error) => return self.fail(SessionError::Metadata(error)),
         };
-        // A link may carry only one of a hybrid's hashes; what it fetched says both.
         if let Some(state_dir) = self.shared.config.state_dir.clone() {
             let (files, hashes, info) = (self.place(), self.hashes, info.clone());
             self.shared.disk.run(move || files::keep_info(&state_dir, &files, &info, &hashes));
+        }
+        // A link may carry only one of a hybrid's hashes; what it fetched says both.
+        self.hashes = info.hashes();
+        for hash in self.hashes.all_wire() {
+            self.registered.also(hash, &self.inbox);
         }
         let layers = PieceLayers::empty(&info);
         self.open_files(info, layers);

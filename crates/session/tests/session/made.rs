@@ -159,3 +159,13 @@ pub(crate) async fn until(events: &mut TorrentEvents, is: impl Fn(&TorrentEvent)
 pub(crate) async fn patiently<T>(it: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, it).await.expect("in time")
 }
+
+/// Fails unless every task has ended. A runtime may count one for a moment after it was joined.
+pub(crate) async fn no_task_is_left() {
+    let gone = async {
+        while tokio::runtime::Handle::current().metrics().num_alive_tasks() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    patiently(gone).await;
+}

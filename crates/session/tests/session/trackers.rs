@@ -1,9 +1,10 @@
 //! Sessions that find each other by a tracker.
 
 use crate::fake_tracker::FakeTracker;
-use crate::made::{Here, NAME, bytes, patiently, torrent, until};
+use crate::made::{Here, NAME, bytes, no_task_is_left, patiently, torrent, until};
 use shoal_metainfo::Format;
 use shoal_session::{AddTorrent, Check, Files, TorrentEvent, TorrentSource};
+use std::time::{Duration, Instant};
 
 #[tokio::test]
 async fn two_sessions_find_each_other_and_say_goodbye() {
@@ -56,4 +57,22 @@ async fn a_torrents_tracker_on_loopback_is_refused_unless_that_is_allowed() {
     let (_seed, _events) = open.seed(&with_tracker.into(), &data).await;
     assert!(patiently(tracker.asked.recv()).await.is_some());
     open.session.shutdown().await;
+}
+
+#[tokio::test]
+async fn stopping_waits_two_seconds_for_a_silent_tracker_and_no_longer() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let data = bytes(1000);
+    let here = Here::new().await;
+    std::fs::write(here.folder().join(NAME), &data).unwrap();
+    let files = Files::Folder(here.folder().to_path_buf());
+    let mut seed = AddTorrent::seed(torrent(Format::V1, &data), files, Check::Full);
+    seed.typed_trackers = vec![format!("http://{}/announce", silent.local_addr().unwrap())];
+    let (seed, _events) = here.add(seed, true).await;
+    let _held = patiently(silent.accept()).await.unwrap();
+    let before = Instant::now();
+    seed.stop().await;
+    here.session.shutdown().await;
+    assert!(before.elapsed() < Duration::from_secs(4), "{:?}", before.elapsed());
+    no_task_is_left().await;
 }

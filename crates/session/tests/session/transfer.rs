@@ -1,7 +1,7 @@
 //! Two sessions and a torrent.
 
-use crate::made::{Here, NAME, PIECE_LENGTH, bytes, patiently, torrent, until};
-use shoal_metainfo::{Format, Magnet};
+use crate::made::{Here, NAME, PIECE_LENGTH, bytes, no_task_is_left, patiently, torrent, until};
+use shoal_metainfo::{Format, InfoHashes, Magnet};
 use shoal_session::{AddTorrent, Check, Files, Phase, SessionError, TorrentEvent, TorrentSource};
 use std::time::{Duration, Instant};
 
@@ -33,8 +33,7 @@ async fn transfers(format: Format, by_magnet: bool, length: usize) {
     assert_eq!(last.downloaded, length as u64, "nothing is fetched twice");
     from.session.shutdown().await;
     to.session.shutdown().await;
-    let alive = tokio::runtime::Handle::current().metrics().num_alive_tasks();
-    assert_eq!(alive, 0, "a shut down session leaves no task");
+    no_task_is_left().await;
 }
 
 #[tokio::test]
@@ -150,4 +149,81 @@ async fn stopping_does_not_wait_for_a_peer_that_never_answers() {
     download.stop().await;
     to.session.shutdown().await;
     assert!(before.elapsed() < Duration::from_secs(4));
+}
+
+#[tokio::test]
+async fn a_link_with_one_hash_of_a_hybrid_finds_the_other() {
+    let data = bytes(300_000);
+    let torrent = torrent(Format::Hybrid, &data);
+    let hashes = torrent.info.hashes();
+    let (from, to, last) = (Here::new().await, Here::new().await, Here::new().await);
+    let (_seed, _seed_events) = from.seed(&torrent, &data).await;
+    let v1 = Magnet::new(InfoHashes { v2: None, ..hashes });
+    let (_download, mut events) = to.download(TorrentSource::Magnet(v1), from.addr()).await;
+    until(&mut events, |event| matches!(event, TorrentEvent::Complete)).await;
+    // It is reached by the hash that its own link did not have.
+    let v2 = Magnet::new(InfoHashes { v1: None, ..hashes });
+    let (_download, mut events) = last.download(TorrentSource::Magnet(v2), to.addr()).await;
+    until(&mut events, |event| matches!(event, TorrentEvent::Complete)).await;
+    assert!(last.downloaded() == data);
+    for here in [from, to, last] {
+        here.session.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn many_torrents_share_a_session() {
+    let (from, to) = (Here::new().await, Here::new().await);
+    let mut downloads = Vec::new();
+    for number in 0..8 {
+        let data = bytes(50_000 + number);
+        let torrent = torrent(Format::Hybrid, &data);
+        let (source, target) = (from.folder().join(number.to_string()), to.folder().join(number.to_string()));
+        std::fs::create_dir(&source).unwrap();
+        std::fs::write(source.join(NAME), &data).unwrap();
+        from.add(AddTorrent::seed(torrent.clone(), Files::Folder(source), Check::JustHashed), true).await;
+        let add = AddTorrent::download(TorrentSource::Torrent(torrent), &target).with_peer(from.addr());
+        downloads.push((to.add(add, false).await, target, data));
+    }
+    for ((_handle, mut events), target, data) in downloads {
+        until(&mut events, |event| matches!(event, TorrentEvent::Complete)).await;
+        assert!(std::fs::read(target.join(NAME)).unwrap() == data);
+    }
+    from.session.shutdown().await;
+    to.session.shutdown().await;
+    no_task_is_left().await;
+}
+
+#[tokio::test]
+async fn a_transfer_over_ipv6_works_like_any() {
+    let here = |config: &mut shoal_session::SessionConfig| config.bind = vec!["::1".parse().unwrap()];
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        // This machine has no IPv6.
+        return;
+    }
+    let data = bytes(100_000);
+    let torrent = torrent(Format::V2, &data);
+    let (from, to) = (Here::with(here).await, Here::with(here).await);
+    let (_seed, _seed_events) = from.seed(&torrent, &data).await;
+    let (_download, mut events) = to.download(TorrentSource::Torrent(torrent), from.addr()).await;
+    until(&mut events, |event| matches!(event, TorrentEvent::Complete)).await;
+    assert!(to.downloaded() == data);
+    from.session.shutdown().await;
+    to.session.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_download_resumed_by_its_link_needs_no_peer_to_know_what_it_is() {
+    let data = bytes(300_000);
+    let torrent = torrent(Format::V1, &data);
+    let link = TorrentSource::Magnet(Magnet::new(torrent.info.hashes()));
+    let (from, to) = (Here::new().await, Here::new().await);
+    let (_seed, _seed_events) = from.seed(&torrent, &data).await;
+    let (first, mut events) = to.download(link.clone(), from.addr()).await;
+    until(&mut events, |event| matches!(event, TorrentEvent::Complete)).await;
+    first.stop().await;
+    from.session.shutdown().await;
+    let (_again, mut events) = to.add(AddTorrent::download(link, to.folder()), false).await;
+    until(&mut events, |event| matches!(event, TorrentEvent::Complete)).await;
+    to.session.shutdown().await;
 }
