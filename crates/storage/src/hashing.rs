@@ -20,11 +20,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
-/// Bytes in all threads' buffers together, unless there are more than 32 threads. Chosen:
-/// small beside any machine's memory.
+/// Bytes in all threads' buffers together, at most. Chosen: small beside any machine's memory.
 pub const BUFFERS_BYTES: usize = 32 << 20;
-/// A thread's buffer: enough for a large read (measured: larger reads are not faster), and for 16 pieces of 256 KiB
-/// side by side.
+/// A thread's buffer. Chosen: a large read, and 16 pieces of 256 KiB side by side.
 const BUFFER_BYTES: std::ops::RangeInclusive<usize> = (1 << 20)..=(4 << 20);
 /// Chosen: no disk feeds more.
 const MOST_THREADS: usize = 32;

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Chosen: enough for a few files a peer; a miss costs two opens, about 10 us.
+/// Chosen: enough for a few files a peer; a miss costs two opens.
 const MOST: usize = 128;
 /// Chosen: with fewer the files of one piece of small files push each other out.
 const FEWEST: usize = 8;

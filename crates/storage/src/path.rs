@@ -183,7 +183,7 @@ fn fold(path: &str) -> String {
 
 /// Safe and distinct paths for all files of a torrent, in its order. `root` is the folder's name for a torrent of many
 /// files. The first file of those that collide keeps its name, later ones get `.1`, `.2`, … before their extension.
-/// Cost: about a microsecond a file.
+/// Cost: linear in the names' bytes.
 pub fn safe_paths<'a>(
     root: Option<&str>,
     files: impl IntoIterator<Item = &'a [String]>,
