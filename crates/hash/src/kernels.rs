@@ -9,6 +9,7 @@ use crate::state::{BLOCK, Sha1Algorithm, Sha256Algorithm, sealed::Algorithm};
 use std::cmp::Reverse;
 use std::sync::OnceLock;
 
+#[cfg(any(target_arch = "x86_64", all(target_arch = "aarch64", target_endian = "little")))]
 #[macro_use]
 mod rounds;
 

@@ -107,3 +107,37 @@ pub fn path() -> Option<Path> {
     let number = PATH.load(Ordering::Relaxed);
     Path::ALL.into_iter().find(|&path| path as u8 == number)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_parses_by_its_name_and_others_do_not() {
+        for path in Path::ALL {
+            assert_eq!(Path::parse(path.name()), Ok(Some(path)));
+        }
+        assert_eq!([Path::parse(""), Path::parse("auto")], [Ok(None), Ok(None)]);
+        for name in ["AVX2", "sse2", "avx2 ", "avx512,avx2"] {
+            assert_eq!(Path::parse(name), Err(UnknownPath), "{name}");
+        }
+    }
+
+    // Other tests may run meanwhile: all paths give the same hashes.
+    #[test]
+    fn a_path_is_taken_if_the_machine_has_it_and_refused_if_not() {
+        for path in Path::ALL {
+            if path.is_available() {
+                assert_eq!(set_path(Some(path)), Ok(()));
+                assert_eq!(super::path(), Some(path));
+                assert_eq!(crate::sha1(b"abc"), crate::Sha1::digest(b"abc"));
+            } else {
+                let before = super::path();
+                assert_eq!(set_path(Some(path)), Err(PathUnavailable(path)));
+                assert_eq!(super::path(), before);
+            }
+        }
+        assert_eq!(set_path(None), Ok(()));
+        assert_eq!(super::path(), None);
+    }
+}
