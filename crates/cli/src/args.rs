@@ -17,7 +17,7 @@ use std::time::Duration;
 /// `shoal share photos/` prints a link; `shoal download LINK` on another computer fetches it. Results go to standard
 /// output, progress and talk to standard error.
 #[derive(Parser, Debug)]
-#[command(name = "shoal", version, propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(name = "shoal", version, subcommand_required = true, arg_required_else_help = true)]
 #[command(after_long_help = AFTER_HELP)]
 pub(crate) struct Cli {
     /// What to do.
@@ -168,7 +168,7 @@ pub(crate) struct NetworkArgs {
     ///
     /// Without it a torrent from elsewhere cannot make this computer talk to loopback and link-local addresses, or to
     /// trackers on private ones whose path does not begin with /announce. Addresses that you typed and those in a link are
-    /// always accepted. This version does not enforce the rule everywhere yet.
+    /// always accepted.
     #[arg(long)]
     pub(crate) allow_private_networks: bool,
     /// Stay on the local network (not built yet: has no effect)
@@ -353,6 +353,9 @@ pub(crate) struct CreateArgs {
 }
 
 /// Show what a torrent file or link says
+///
+/// What is dangerous or has no meaning is refused with exit code 6. Torrent files of up to 64 MiB, 2,097,152 pieces and
+/// 1,000,000 files are read.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct ShowArgs {
     /// Torrent file, magnet link or info hash

@@ -136,3 +136,151 @@ fn parse(env: &Env) -> Result<Command, Early> {
     let matches = file.apply(root).try_get_matches_from(&env.args).map_err(Early::Clap)?;
     Ok(Cli::from_arg_matches(&matches).map_err(Early::Clap)?.command)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Stream;
+    use crate::report::tests::Tape;
+    use std::path::Path;
+
+    /// Runs in this process, below a folder of its own: code, standard output, standard error.
+    fn shoal(home: &Path, words: &[&str]) -> (u8, String, String) {
+        let (out, err) = (Tape::default(), Tape::default());
+        let streams = Streams {
+            out: Stream::new(out.clone()),
+            out_is_terminal: false,
+            err: Stream::new(err.clone()),
+            err_is_terminal: false,
+        };
+        let code = run(Env {
+            args: std::iter::once("shoal").chain(words.iter().copied()).map(OsString::from).collect(),
+            streams,
+            config: Some(home.join("config.toml")),
+            state: Some(home.join("state")),
+            no_color: true,
+            dumb: false,
+        });
+        (code, out.text(), err.text())
+    }
+
+    fn home() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    #[test]
+    fn help_goes_to_standard_output_and_wrong_words_to_standard_error() {
+        let home = home();
+        let (code, out, err) = shoal(home.path(), &["download", "--help"]);
+        assert!(code == 0 && out.contains("--sequential") && err.is_empty());
+        let (code, out, err) = shoal(home.path(), &["download", "--no-such-flag"]);
+        assert!(code == 2 && out.is_empty() && err.contains("--no-such-flag"), "{err}");
+        assert_eq!(shoal(home.path(), &[]).0, 2);
+        assert_eq!(shoal(home.path(), &["--version"]).0, 0);
+    }
+
+    #[test]
+    fn a_bad_configuration_file_stops_every_command_but_not_help() {
+        let home = home();
+        std::fs::write(home.path().join("config.toml"), "[share]\nprot = 1\n").unwrap();
+        let (code, out, err) = shoal(home.path(), &["show", "x"]);
+        assert!(code == 2 && out.is_empty() && err.contains("'prot'") && err.lines().count() == 1, "{err}");
+        assert_eq!(shoal(home.path(), &["show", "--help"]).0, 0);
+        assert_eq!(shoal(home.path(), &["completions", "bash"]).0, 0);
+    }
+
+    #[test]
+    fn what_is_created_is_shown_edited_and_verified() {
+        let home = home();
+        let data = home.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        std::fs::write(data.join("a"), vec![1; 40_000]).unwrap();
+        std::fs::write(data.join("b"), "bb").unwrap();
+        let at = |name: &str| home.path().join(name).to_str().unwrap().to_owned();
+        for format in ["v1", "v2", "hybrid"] {
+            let file = at(&format!("{format}.torrent"));
+            let (code, out, err) =
+                shoal(home.path(), &["create", &at("data"), "-o", &file, "--format", format, "--link"]);
+            assert_eq!(code, 0, "{err}");
+            let lines: Vec<&str> = out.lines().collect();
+            assert!(lines[0] == file && lines[1].starts_with("magnet:?") && lines.len() == 2, "{out}");
+
+            let (code, out, _) = shoal(home.path(), &["show", &file, "--json"]);
+            let shown: serde_json::Value = serde_json::from_str(&out).unwrap();
+            assert_eq!((code, &shown["format"], out.lines().count()), (0, &format.into(), 1));
+            assert_eq!(shown["total_length"], 40_002);
+
+            let (code, out, err) = shoal(home.path(), &["edit", &file, "--tracker", "http://t/announce", "--json"]);
+            assert_eq!(code, 0, "{err}");
+            let edited: serde_json::Value = serde_json::from_str(&out).unwrap();
+            assert_eq!(edited["trackers"], serde_json::json!([["http://t/announce"]]));
+            assert_eq!(
+                (&edited["info_hash_v1"], &edited["info_hash_v2"]),
+                (&shown["info_hash_v1"], &shown["info_hash_v2"])
+            );
+
+            assert_eq!(shoal(home.path(), &["verify", &file, &at("")]).0, 0);
+        }
+        std::fs::write(data.join("a"), vec![2; 40_000]).unwrap();
+        let (code, out, err) = shoal(home.path(), &["verify", &at("v2.torrent"), &at("")]);
+        assert_eq!((code, out.lines().count()), (6, 1), "{out}{err}");
+        assert!(out.ends_with("data/a\n"));
+    }
+
+    #[test]
+    fn what_is_refused_is_one_line_and_exit_6() {
+        let home = home();
+        let file = home.path().join("x.torrent");
+        std::fs::write(&file, "d4:infode").unwrap();
+        for words in
+            [["show", file.to_str().unwrap()], ["show", "magnet:?xt=urn:btih:xyz"], ["link", file.to_str().unwrap()]]
+        {
+            let (code, out, err) = shoal(home.path(), &words);
+            assert_eq!((code, out.as_str(), err.lines().count()), (6, "", 1), "{err}");
+        }
+    }
+
+    #[test]
+    fn json_errors_are_events_too() {
+        let home = home();
+        let (code, out, err) = shoal(home.path(), &["download", "no-such-file", "--json"]);
+        let event: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(
+            (code, &event["event"], &event["code"], &event["schema"]),
+            (2, &"error".into(), &2.into(), &1.into())
+        );
+        assert_eq!(err.lines().count(), 1);
+    }
+
+    #[test]
+    fn a_bare_hash_that_nobody_has_ends_with_3_in_time() {
+        let home = home();
+        let (code, out, err) = shoal(
+            home.path(),
+            &[
+                "download",
+                &"0".repeat(40),
+                "-o",
+                home.path().to_str().unwrap(),
+                "--timeout",
+                "1s",
+                "--port",
+                "0",
+                "--bind",
+                "127.0.0.1",
+            ],
+        );
+        assert_eq!((code, out.as_str()), (3, ""), "{err}");
+        assert!(err.contains("--peer"), "{err}");
+    }
+
+    #[test]
+    fn man_pages_are_written_one_a_command() {
+        let home = home();
+        let folder = home.path().join("man");
+        assert_eq!(shoal(home.path(), &["man", folder.to_str().unwrap()]).0, 0);
+        for page in ["shoal.1", "shoal-download.1", "shoal-share.1"] {
+            assert!(folder.join(page).is_file(), "{page}");
+        }
+    }
+}

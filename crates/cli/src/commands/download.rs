@@ -4,7 +4,7 @@
 //! their order.
 
 use super::show::{self, file_list};
-use super::transfer::{Follow, Step};
+use super::transfer::{Follow, Role, Step};
 use super::{Outcome, network, on_complete};
 use crate::args::DownloadArgs;
 use crate::exit::{Exit, Failure};
@@ -149,8 +149,8 @@ impl One {
         };
         let name = self.target.name().map_or_else(|| self.target.hashes().to_string(), str::to_owned);
         let handle = self.session.add(add).await.map_err(network::failure)?;
-        let is_known = matches!(self.target, Target::Torrent(_));
-        let mut follow = Follow::new(handle, Some(&name), is_known, self.args.seed, &self.reporter, self.number);
+        let role = Role::Download { is_known: matches!(self.target, Target::Torrent(_)), seeds_after: self.args.seed };
+        let mut follow = Follow::new(handle, Some(&name), role, &self.reporter, self.number);
         let mut is_done = false;
         loop {
             tokio::select! {
@@ -159,7 +159,7 @@ impl One {
                     if is_done {
                         return Ok(());
                     }
-                    self.reporter.say(Level::Normal, &format!("{}: stopped at {}, saved", follow.name(), how_far(&follow)));
+                    self.reporter.say(Level::Normal, &format!("{}: stopped, {}, saved", follow.name(), how_far(&follow)));
                     return Err(Failure::new(Exit::Interrupted, "interrupted"));
                 }
                 () = sleep_until(self.deadline), if !is_done => {
@@ -259,7 +259,7 @@ impl One {
 fn how_far(follow: &Follow) -> String {
     let last = follow.last();
     if last.total_bytes == 0 {
-        return "the start (no metadata yet)".to_owned();
+        return "no metadata yet".to_owned();
     }
     size::part_of(last.done_bytes, last.total_bytes)
 }

@@ -5,7 +5,7 @@
 //! folder is stands here.
 
 use super::make::{Recipe, make};
-use super::transfer::{Follow, Step};
+use super::transfer::{Follow, Role, Step};
 use super::verify::data_folder;
 use super::watch_folder::{Change, Watched};
 use super::{Outcome, network, share};
@@ -249,7 +249,7 @@ async fn serve(
     mut stop: oneshot::Receiver<()>,
     alone: bool,
 ) -> Result<(), Failure> {
-    let mut follow = Follow::new(handle, None, true, true, &reporter, number);
+    let mut follow = Follow::new(handle, None, Role::Seed, &reporter, number);
     loop {
         tokio::select! {
             _ = &mut stop => {

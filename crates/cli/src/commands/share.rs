@@ -7,7 +7,7 @@ use super::Outcome;
 use super::edit::check_url;
 use super::make::{Recipe, make};
 use super::network;
-use super::transfer::{Follow, Step};
+use super::transfer::{Follow, Role, Step};
 use crate::args::ShareArgs;
 use crate::escape::shell_quote;
 use crate::exit::Exit;
@@ -54,7 +54,7 @@ pub(super) async fn run(args: ShareArgs, context: &Context, interrupt: Interrupt
         ..AddTorrent::seed(Arc::new(torrent), Files::Scanned(Place::scanned(&made.scan)), Check::JustHashed)
     };
     let handle = session.add(add).await.map_err(network::failure)?;
-    let follow = Follow::new(handle, Some(&name), true, true, reporter, 0);
+    let follow = Follow::new(handle, Some(&name), Role::Seed, reporter, 0);
 
     // Events of the torrent come from here on; the link first.
     reporter.event(0, &Event::Link { magnet: magnet.clone() });

@@ -29,6 +29,30 @@ pub(super) enum Step {
     Ended,
 }
 
+/// What a torrent was added for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Role {
+    /// To give what is there.
+    Seed,
+    /// To fetch it.
+    Download {
+        /// It was added with its info dictionary.
+        is_known: bool,
+        /// It seeds when it is whole.
+        seeds_after: bool,
+    },
+}
+
+impl Role {
+    fn is_known(self) -> bool {
+        matches!(self, Role::Seed | Role::Download { is_known: true, .. })
+    }
+
+    fn seeds_after(self) -> bool {
+        matches!(self, Role::Seed | Role::Download { seeds_after: true, .. })
+    }
+}
+
 /// A torrent that is watched.
 pub(super) struct Follow {
     handle: TorrentHandle,
@@ -42,10 +66,7 @@ pub(super) struct Follow {
     /// Somebody was connected at some time.
     pub(super) met_peers: bool,
     info: Option<Arc<Info>>,
-    /// The info dictionary was known from the start.
-    is_known: bool,
-    /// It seeds when it is whole.
-    goes_on: bool,
+    role: Role,
     last: session::Progress,
     snapshots_open: bool,
     /// The torrent is complete, and that is not told yet.
@@ -53,13 +74,12 @@ pub(super) struct Follow {
 }
 
 impl Follow {
-    /// Watches a torrent. `name`: until the torrent's own is known. `is_known`: it was added with its info dictionary.
-    /// `goes_on`: it seeds when it is whole.
+    /// Watches a torrent. `name`: until the torrent's own is known.
+    /// `role`: what it was added for.
     pub(super) fn new(
         mut handle: TorrentHandle,
         name: Option<&str>,
-        is_known: bool,
-        goes_on: bool,
+        role: Role,
         reporter: &Reporter,
         target: Target,
     ) -> Follow {
@@ -76,8 +96,7 @@ impl Follow {
             checked: Meter::default(),
             met_peers: false,
             info: None,
-            is_known,
-            goes_on,
+            role,
             last: session::Progress::default(),
             snapshots_open: true,
             is_completing: false,
@@ -173,14 +192,14 @@ impl Follow {
             // The last snapshot has nothing to show; what the command says next matters more.
             session::Phase::Stopped => {}
             // A torrent whose info dictionary is known from the start has not looked at its files yet.
-            session::Phase::Metadata if self.is_known => return,
+            session::Phase::Metadata if self.role.is_known() => return,
             session::Phase::Checking { done_bytes, total_bytes } => {
                 let rate = self.checked.read(Instant::now(), *done_bytes);
                 let (done_bytes, total_bytes) = (*done_bytes, *total_bytes);
                 self.reporter
                     .event(self.target, &Event::Checking { done_bytes, total_bytes, work: Work::Checking, rate });
             }
-            _ => self.reporter.event(self.target, &Event::Progress(shown(&snapshot, &self.name, self.goes_on))),
+            _ => self.reporter.event(self.target, &Event::Progress(shown(&snapshot, &self.name, self.role))),
         }
         // What it was at before it stopped matters more than that it did.
         let phase = match snapshot.phase {
@@ -192,9 +211,11 @@ impl Follow {
 }
 
 /// A snapshot as it is reported.
-fn shown(snapshot: &session::Progress, name: &str, goes_on: bool) -> Progress {
+fn shown(snapshot: &session::Progress, name: &str, role: Role) -> Progress {
     let (phase, pause) = match &snapshot.phase {
-        session::Phase::Seeding => (if goes_on { Phase::Seeding } else { Phase::Done }, None),
+        // Also a seed that lacks something: it does not look for it.
+        _ if role == Role::Seed => (Phase::Seeding, None),
+        session::Phase::Seeding => (if role.seeds_after() { Phase::Seeding } else { Phase::Done }, None),
         session::Phase::Paused { reason } => (Phase::Paused, Some(reason.clone())),
         _ if snapshot.peers == 0 => (Phase::FindingPeers, None),
         session::Phase::Metadata => (Phase::Metadata, None),
@@ -209,7 +230,7 @@ fn shown(snapshot: &session::Progress, name: &str, goes_on: bool) -> Progress {
         peers: snapshot.peers,
         pieces_done: snapshot.pieces_done,
         pieces_total: snapshot.pieces_total,
-        reason: pause.or_else(|| snapshot.reason.clone()),
+        reason: pause.or_else(|| snapshot.reason.clone().filter(|_| role != Role::Seed)),
         name: name.to_owned(),
         phase,
         left: size::time_left(left, snapshot.download_rate),
@@ -224,16 +245,19 @@ mod tests {
 
     #[test]
     fn phases_are_told_from_what_is_known_and_who_is_there() {
+        let fetch = |seeds_after| Role::Download { is_known: false, seeds_after };
         let mut snapshot = session::Progress::default();
-        assert_eq!(shown(&snapshot, "a", true).phase, Phase::FindingPeers);
+        assert_eq!(shown(&snapshot, "a", fetch(true)).phase, Phase::FindingPeers);
         snapshot.peers = 1;
-        assert_eq!(shown(&snapshot, "a", true).phase, Phase::Metadata);
+        assert_eq!(shown(&snapshot, "a", fetch(true)).phase, Phase::Metadata);
         snapshot.phase = session::Phase::Downloading;
-        assert_eq!(shown(&snapshot, "a", true).phase, Phase::Downloading);
+        assert_eq!(shown(&snapshot, "a", fetch(true)).phase, Phase::Downloading);
         snapshot.phase = session::Phase::Paused { reason: "full".to_owned() };
-        assert_eq!(shown(&snapshot, "a", true).reason.as_deref(), Some("full"));
+        assert_eq!(shown(&snapshot, "a", fetch(true)).reason.as_deref(), Some("full"));
         snapshot = session::Progress { phase: session::Phase::Seeding, ..session::Progress::default() };
-        assert_eq!(shown(&snapshot, "a", true).phase, Phase::Seeding, "a seed without peers still seeds");
-        assert_eq!(shown(&snapshot, "a", false).phase, Phase::Done);
+        assert_eq!(shown(&snapshot, "a", fetch(true)).phase, Phase::Seeding, "a seed without peers still seeds");
+        assert_eq!(shown(&snapshot, "a", fetch(false)).phase, Phase::Done);
+        snapshot.phase = session::Phase::Downloading;
+        assert_eq!(shown(&snapshot, "a", Role::Seed).phase, Phase::Seeding, "a seed of a part looks for nothing");
     }
 }

@@ -173,38 +173,47 @@ fn path_as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::E
 }
 
 impl Progress {
-    /// `45 %  120.0 of 256.0 MiB  12.3 MiB/s  12s left  3 peers`, or why nothing moves; what has nothing to say is
-    /// left out. For a line that begins with name and phase.
+    /// Seeds, and nobody takes anything.
+    pub(super) fn is_idle_seed(&self) -> bool {
+        self.phase == Phase::Seeding && self.peers == 0 && self.upload_rate == 0
+    }
+
+    /// `45 %  12.3 MiB/s  12s left  3 peers  120.0 of 256.0 MiB`, or why nothing moves; what has nothing to say is left out.
+    /// For a line that begins with name and phase; in order of weight, since the end of a line is cut.
     pub(crate) fn line(&self) -> String {
         use crate::size::{bytes, count, part_of, rate, time};
-        let mut parts = Vec::new();
+        let peers = || count(u64::from(self.peers), "peer");
         match self.phase {
-            Phase::Seeding => {
-                parts.push(count(u64::from(self.peers), "peer"));
-                parts.push(format!("{} elsewhere", full_copies(self.full_copies)));
-                parts.push(format!("{} up, {} sent", rate(self.upload_rate), bytes(self.uploaded)));
-                return parts.join("  ");
-            }
             Phase::Done => return bytes(self.total_bytes),
-            Phase::Downloading | Phase::Paused | Phase::FindingPeers if self.total_bytes > 0 => {
-                parts.push(format!("{} %", percent(self.done_bytes, self.total_bytes)));
-                parts.push(part_of(self.done_bytes, self.total_bytes));
+            Phase::Seeding => {
+                let copies = format!("{} elsewhere", full_copies(self.full_copies));
+                let sent = format!("{} up, {} sent", rate(self.upload_rate), bytes(self.uploaded));
+                return [peers(), copies, sent].join("  ");
             }
             _ => {}
         }
-        if let Some(reason) = &self.reason {
-            parts.push(reason.clone());
-            return parts.join("  ");
+        let has_total = self.total_bytes > 0;
+        let mut parts = Vec::new();
+        if has_total {
+            parts.push(format!("{} %", percent(self.done_bytes, self.total_bytes)));
         }
-        if self.phase == Phase::Downloading {
-            parts.push(rate(self.download_rate));
-            parts.extend(self.left.map(|left| format!("{} left", time(left))));
+        match &self.reason {
+            Some(reason) => parts.push(reason.clone()),
+            None => {
+                if self.phase == Phase::Downloading {
+                    parts.push(rate(self.download_rate));
+                    parts.extend(self.left.map(|left| format!("{} left", time(left))));
+                }
+                if self.phase != Phase::FindingPeers {
+                    parts.push(peers());
+                }
+            }
+        }
+        if has_total {
+            parts.push(part_of(self.done_bytes, self.total_bytes));
         }
         if self.upload_rate > 0 {
             parts.push(format!("{} up", rate(self.upload_rate)));
-        }
-        if self.phase != Phase::FindingPeers {
-            parts.push(count(u64::from(self.peers), "peer"));
         }
         parts.join("  ")
     }
@@ -282,10 +291,10 @@ mod tests {
         let mut progress =
             Progress { done_bytes: 50, total_bytes: 100, phase: Phase::Downloading, peers: 2, ..Progress::default() };
         progress.reason = Some("all peers choke us".to_owned());
-        assert_eq!(progress.line(), "50 %  50 of 100 B  all peers choke us");
+        assert_eq!(progress.line(), "50 %  all peers choke us  50 of 100 B");
         progress.reason = None;
         progress.download_rate = 10;
         progress.left = Some(Duration::from_secs(5));
-        assert_eq!(progress.line(), "50 %  50 of 100 B  10 B/s  5s left  2 peers");
+        assert_eq!(progress.line(), "50 %  10 B/s  5s left  2 peers  50 of 100 B");
     }
 }

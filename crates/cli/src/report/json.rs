@@ -53,6 +53,13 @@ impl Json {
             (_, Event::Checking { .. } | Event::Progress(_)) => true,
             _ => return true,
         };
+        // Thousands of idle seeds would fill a log with nothing.
+        if let (Some((_, Event::Progress(last))), Event::Progress(next)) = (self.snapshots.get(&target), event)
+            && next.is_idle_seed()
+            && last == next
+        {
+            return false;
+        }
         let waited = self.snapshots.get(&target).is_none_or(|(at, _)| now.duration_since(*at) >= EVERY);
         if due || waited {
             self.snapshots.insert(target, (now, event.clone()));

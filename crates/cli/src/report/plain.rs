@@ -2,7 +2,7 @@
 //!
 //! Logs are read hours later, so a line says all that it needs by itself: name, phase, figures.
 
-use super::event::{Event, Phase, checking_line};
+use super::event::{Event, Phase, Progress, checking_line};
 use super::{Sink, Target, write_line};
 use crate::escape::escape;
 use std::collections::BTreeMap;
@@ -41,6 +41,11 @@ impl Plain {
         Plain { out, many, said: BTreeMap::new() }
     }
 
+    fn is_same(&self, target: Target, progress: &Progress) -> bool {
+        let state = State::Transfer(progress.phase, progress.reason.clone());
+        self.said.get(&target).is_some_and(|said| said.state == state)
+    }
+
     fn is_due(&mut self, target: Target, state: State) -> bool {
         let now = Instant::now();
         if matches!(state, State::Checking(_)) && self.said.get(&target).is_none_or(|said| said.state != state) {
@@ -73,6 +78,8 @@ impl Sink for Plain {
             }
             // What is done is told by the command, with its path.
             Event::Progress(progress) if progress.phase == Phase::Done => {}
+            // Thousands of idle seeds would fill a log with nothing.
+            Event::Progress(progress) if progress.is_idle_seed() && self.is_same(target, progress) => {}
             Event::Progress(progress)
                 if self.is_due(target, State::Transfer(progress.phase, progress.reason.clone())) =>
             {
@@ -95,7 +102,6 @@ impl Sink for Plain {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::event::Progress;
     use crate::report::tests::Tape;
 
     #[test]
@@ -112,7 +118,7 @@ mod tests {
         plain.event(0, &Event::Progress(progress.clone())).unwrap();
         assert_eq!(
             tape.text(),
-            "downloading: 0 %  0 of 100 B  0 B/s  1 peer\ndownloading: 49 %  49 of 100 B  no\\u{1b} peer\n"
+            "downloading: 0 %  0 B/s  1 peer  0 of 100 B\ndownloading: 49 %  no\\u{1b} peer  49 of 100 B\n"
         );
     }
 
