@@ -100,6 +100,19 @@ fn pieces_of_a_file_are_roots_over_their_own_leaves() {
 }
 
 #[test]
+fn a_known_file_has_the_root_and_the_piece_layer_that_libtorrent_gives_it() {
+    // libtorrent 2.0.8, v2 torrent with pieces of 64 KiB; the second value is SHA-256 of the piece layer's six hashes.
+    let data: Vec<u8> = (0..21 * BLOCK_LENGTH - 5).map(|byte| (byte / 7) as u8).collect();
+    let mut leaves = Vec::new();
+    sha256_leaves(&data, &mut leaves);
+    let pieces = layer_from_leaves(&leaves, piece_layer(64 << 10).unwrap());
+    let hex = |hash: Hash| hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let root = root_of_layer(&pieces, 2, data.len() as u64).unwrap();
+    assert_eq!(hex(root), "562dca6f946326b9b8047f9a0d460785fdb5128a519a26855ab7e0fb1740201c");
+    assert_eq!(hex(sha256(pieces.as_flattened())), "641ef0af6a9fc34ee7b94d04d1fbf9fc05f7effdf175b710ac8923daa8e93746");
+}
+
+#[test]
 fn a_tree_refuses_layers_that_a_file_does_not_have() {
     let length = file_length(5);
     assert_eq!(Tree::new(0, 0, vec![]), Err(TreeError::Empty));
