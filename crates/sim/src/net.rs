@@ -53,6 +53,9 @@ pub(crate) enum Pending<P, L> {
     Wake,
 }
 
+/// What nodes caused and the queue does not hold yet.
+pub(crate) type Caused<P, L> = Vec<(Key, Pending<P, L>)>;
+
 /// What a link carries.
 #[derive(Debug)]
 pub(crate) enum Parcel<P> {
@@ -160,7 +163,7 @@ pub struct Port<'a, P, L> {
     pub(crate) net: &'a mut NodeNet<P>,
     pub(crate) topology: &'a Topology,
     /// What this node causes; the driver moves it into the queue.
-    pub(crate) caused: &'a mut Vec<(Key, Pending<P, L>)>,
+    pub(crate) caused: &'a mut Caused<P, L>,
 }
 
 impl<P: Packet, L> Port<'_, P, L> {

@@ -6,7 +6,7 @@
 
 use crate::digest::Digest;
 use crate::link::{Access, Path};
-use crate::net::{NodeId, NodeNet, Parcel, Pending, Port, Topology};
+use crate::net::{Caused, NodeId, NodeNet, Parcel, Pending, Port, Topology};
 use crate::node::{Happening, Node, Packet};
 use crate::queue::{Key, Queue};
 use shoal_machine::{Rng, Time};
@@ -47,7 +47,7 @@ pub struct Simulation<N: Node> {
     nets: Vec<NodeNet<N::Packet>>,
     topology: Topology,
     queue: Queue<Pending<N::Packet, N::Local>>,
-    caused: Vec<(Key, Pending<N::Packet, N::Local>)>,
+    caused: Caused<N::Packet, N::Local>,
     world_sequence: u64,
     events: u64,
 }

@@ -12,15 +12,17 @@ mod peer;
 mod process;
 mod rogue;
 mod scenario;
+mod setup;
 mod tracker;
 
 pub use content::{Content, Kind, Payload, Tag};
 pub use disk::DiskSetup;
 pub use packet::{Announce, Answer, SwarmPacket};
-pub use peer::{PeerRecord, PeerSetup, PeerSite};
+pub use peer::PeerSite;
 pub use process::{Process, ProcessEffect, ProcessEvent};
 pub use rogue::{Misbehaviour, Rogue};
 pub use scenario::{Report, Scenario};
+pub use setup::{PeerRecord, PeerSetup};
 pub use tracker::Tracker;
 
 use crate::{Happening, LinkId, MachineNode, Node, NodeId, Port, Simulation};

@@ -8,7 +8,7 @@ use shoal_machine::{Effects, Machine, Time, Wake};
 use shoal_swarm::{Effect, Event, Host, HostEffect, HostEvent, Swarm, SwarmKey};
 
 /// The one swarm's number.
-pub const SWARM: SwarmKey = SwarmKey(0);
+pub(super) const SWARM: SwarmKey = SwarmKey(0);
 
 /// A host and a swarm.
 #[derive(Debug)]

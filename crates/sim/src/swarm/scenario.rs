@@ -14,8 +14,9 @@
 //! ```
 
 use super::content::{Content, Kind};
-use super::peer::{PeerRecord, PeerSetup, PeerSite};
+use super::peer::PeerSite;
 use super::rogue::{Misbehaviour, Rogue};
+use super::setup::{PeerRecord, PeerSetup};
 use super::tracker::Tracker;
 use super::{SwarmNode, SwarmSimulation};
 use crate::{Access, MachineNode, NodeId, Path, Simulation, Violation};

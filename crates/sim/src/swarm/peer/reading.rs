@@ -1,0 +1,147 @@
+//! What arrives on a link: handshake, frames, blocks against grants.
+
+use super::{Drained, PeerSite};
+use crate::swarm::SwarmLocal;
+use crate::swarm::content::{Payload, Tag};
+use crate::swarm::packet::SwarmPacket;
+use crate::swarm::process::{ProcessEvent, SWARM};
+use crate::{LinkId, Port};
+use shoal_swarm::{Direction, Event, HostEvent, PeerKey};
+use shoal_wire::{Decoded, Frame, Handshake, Limits, RawBlock, decode};
+use std::collections::VecDeque;
+
+impl PeerSite {
+    /// Takes what arrived on a link apart. A peer's fault closes the link.
+    pub(super) fn arrived(
+        &mut self,
+        link: LinkId,
+        packet: SwarmPacket,
+        port: &mut Port<'_, SwarmPacket, SwarmLocal>,
+        events: &mut VecDeque<ProcessEvent>,
+    ) {
+        let tag = match packet {
+            SwarmPacket::Bytes(bytes) => {
+                let Some(connection) = self.connections.get_mut(&link) else { return };
+                connection.unread.extend_from_slice(&bytes);
+                None
+            }
+            SwarmPacket::Piece { header, tag } => {
+                let Some(connection) = self.connections.get_mut(&link) else { return };
+                connection.unread.extend_from_slice(&header);
+                Some(tag)
+            }
+            SwarmPacket::Announce(_) | SwarmPacket::Answer(_) => return,
+        };
+        if self.read(link, tag, port, events).is_none() {
+            port.reset(link);
+            self.closed(link, events);
+        }
+    }
+
+    /// Reads frames while there are any; `None` if the peer broke the protocol.
+    pub(super) fn read(
+        &mut self,
+        link: LinkId,
+        mut tag: Option<Tag>,
+        port: &mut Port<'_, SwarmPacket, SwarmLocal>,
+        events: &mut VecDeque<ProcessEvent>,
+    ) -> Option<()> {
+        loop {
+            let limits = if self.knows_info { Limits::for_pieces(self.content.pieces()) } else { Limits::UNKNOWN };
+            let Some(connection) = self.connections.get_mut(&link) else { return Some(()) };
+            if let Some((left, _)) = &mut connection.draining {
+                let now = (*left).min(connection.unread.len() as u64);
+                connection.unread.drain(..now as usize);
+                *left -= now;
+                if *left > 0 {
+                    return Some(());
+                }
+                let peer = connection.key?;
+                match connection.draining.take() {
+                    Some((_, Drained::Message(message))) => events.push_back(Event::Message { peer, message }.into()),
+                    Some((_, Drained::Block(block))) => events.push_back(Event::Unrequested { peer, block }.into()),
+                    None => {}
+                }
+            }
+            let Some(peer) = connection.key else {
+                match Handshake::decode(&connection.unread).ok()? {
+                    None => return Some(()),
+                    Some(handshake) => {
+                        connection.unread.drain(..Handshake::LENGTH);
+                        self.shake_hands(link, handshake, port, events)?;
+                        continue;
+                    }
+                }
+            };
+            let (consumed, frame) = match decode(&connection.unread, &limits).ok()? {
+                Decoded::Frame { consumed, frame } => (consumed, frame),
+                Decoded::NeedMore(least) => {
+                    if least > limits.max_frame_bytes() {
+                        self.violated(|| format!("the decoder asks for {least} bytes (I5)"));
+                    }
+                    return Some(());
+                }
+            };
+            connection.unread.drain(..consumed);
+            match frame {
+                Frame::Message(message) => events.push_back(Event::Message { peer, message }.into()),
+                Frame::Drain { message, length } => {
+                    connection.draining = Some((u64::from(length), Drained::Message(message)));
+                }
+                Frame::Piece(raw) => match tag.take_if(|_| connection.unread.is_empty()) {
+                    Some(tag) => self.block(link, peer, raw, tag, events),
+                    None => connection.draining = Some((u64::from(raw.length), Drained::Block(raw))),
+                },
+            }
+        }
+    }
+
+    pub(super) fn shake_hands(
+        &mut self,
+        link: LinkId,
+        handshake: Handshake,
+        port: &mut Port<'_, SwarmPacket, SwarmLocal>,
+        events: &mut VecDeque<ProcessEvent>,
+    ) -> Option<()> {
+        self.content.info().hashes().all_wire().find(|&hash| hash == handshake.info_hash)?;
+        let ours = self.our_handshake();
+        let connection = self.connections.get_mut(&link)?;
+        if connection.direction == Direction::Incoming {
+            port.send(link, ours, None);
+        }
+        let peer = PeerKey(self.next_key);
+        self.next_key += 1;
+        connection.key = Some(peer);
+        self.links.insert(peer, link);
+        self.record.connections += 1;
+        let (addr, direction) = (connection.addr, connection.direction);
+        if direction == Direction::Outgoing {
+            events.push_back(HostEvent::DialEnded(SWARM).into());
+        }
+        events.push_back(HostEvent::Opened(SWARM).into());
+        events.push_back(Event::Connected { peer, addr, direction, handshake }.into());
+        Some(())
+    }
+
+    pub(super) fn block(
+        &mut self,
+        link: LinkId,
+        peer: PeerKey,
+        raw: RawBlock,
+        tag: Tag,
+        events: &mut VecDeque<ProcessEvent>,
+    ) {
+        let Some(connection) = self.connections.get_mut(&link) else { return };
+        let block = self.content.info().layout().block(raw.piece, raw.begin, raw.length);
+        match block.filter(|block| connection.grants.remove(block)) {
+            Some(block) => {
+                let bytes = u64::from(block.length);
+                self.received_bytes += bytes;
+                self.record.downloaded_bytes += bytes;
+                let payload = Payload::new(tag, &self.held_bytes);
+                events.push_back(Event::Block { peer, block, payload }.into());
+            }
+            None => events.push_back(Event::Unrequested { peer, block: raw }.into()),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What a peer is like at its start, and what it went through at the end.
+
+use super::disk::DiskSetup;
+use crate::NodeId;
+use shoal_machine::Time;
+use std::collections::BTreeSet;
+
+/// What a peer is like.
+#[derive(Clone, Debug)]
+pub struct PeerSetup {
+    /// Starts with a magnet link only (BEP 9).
+    pub magnet: bool,
+    /// Starts with everything.
+    pub seed: bool,
+    /// Chance that a block it uploads is damaged by itself.
+    pub lies: f64,
+    /// Its disk.
+    pub disk: DiskSetup,
+    /// Fetches in order.
+    pub sequential: bool,
+    /// Bytes per second that it lets itself send; `None` for no limit but its line.
+    pub up: Option<u64>,
+    /// The same for what it receives.
+    pub down: Option<u64>,
+    /// Connections that it holds, at most.
+    pub max_connections: usize,
+    /// Addresses that its user typed.
+    pub addresses: Vec<NodeId>,
+    /// Checks sums (I5, I7) and the swarm's own invariants after every so many happenings; 0 for never. They cost a step a
+    /// peer and a piece; what each effect is checked for costs little and is always checked.
+    pub check_every: u32,
+}
+
+impl Default for PeerSetup {
+    fn default() -> Self {
+        PeerSetup {
+            magnet: false,
+            seed: false,
+            lies: 0.0,
+            disk: DiskSetup::default(),
+            sequential: false,
+            up: None,
+            down: None,
+            // Chosen: more than one swarm holds.
+            max_connections: 200,
+            addresses: Vec::new(),
+            check_every: 1,
+        }
+    }
+}
+
+/// What a peer went through.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerRecord {
+    /// When it had its first piece.
+    pub first_piece_at: Option<Time>,
+    /// When it had everything.
+    pub complete_at: Option<Time>,
+    /// Whom it banned.
+    pub banned: BTreeSet<NodeId>,
+    /// Payload bytes of blocks that it sent.
+    pub uploaded_bytes: u64,
+    /// Payload bytes of blocks that reached it.
+    pub downloaded_bytes: u64,
+    /// Connections that stood, both handshakes exchanged.
+    pub connections: u32,
+    /// Notices that the disk refused.
+    pub disk_troubles: u32,
+}
