@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) pool: BlockPool,
     pub(crate) disk: Disk,
     pub(crate) open_files: Arc<OpenFiles>,
+    /// Torrents whose files are opened and checked at a time; others wait.
+    pub(crate) opening: Semaphore,
     pub(crate) trackers: Trackers,
     /// Bounded by what torrents order: a demand when it changes, the dials that a swarm lets be under way.
     pub(crate) host: mpsc::UnboundedSender<ToHost>,
@@ -101,6 +103,7 @@ impl Session {
             pool: BlockPool::default(),
             disk: disk_threads.disk().clone(),
             open_files: OpenFiles::for_this_process(),
+            opening: Semaphore::new(config.disk_threads.max(1)),
             trackers,
             host: to_host,
             config,

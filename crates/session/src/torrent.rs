@@ -32,7 +32,6 @@ use shoal_swarm::{Direction, Effect, Event, HostEvent, PeerKey, Source, Swarm, S
 use shoal_wire::{Extended, Limits, Message};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
@@ -156,15 +155,16 @@ impl NewTorrent {
         let opened = shared.clone();
         let (source, files) = (add.source.clone(), add.files.clone());
         let downloads = matches!(add.mode, Mode::Download { .. });
-        // Touches the disk, so not on this thread.
-        let begun = tokio::task::spawn_blocking(move || begin(&opened, &source, &files, downloads)).await;
+        let (done, begun) = oneshot::channel();
+        shared.disk.run(move || drop(done.send(begin(&opened, &source, &files, downloads))));
+        // The disk threads outlive the torrents.
+        let begun = begun.await.unwrap_or(Err(SessionError::Stopping));
         let Begun { lock, known } = match begun {
-            Ok(Ok(begun)) => begun,
-            Ok(Err(error)) => {
+            Ok(begun) => begun,
+            Err(error) => {
                 report.failed(error);
                 return report.stopped(SwarmProgress::default());
             }
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         };
         let (purpose, sequential) = purpose(add.mode);
         let trackers = trackers(&add.source, &add.typed_trackers);
@@ -480,11 +480,19 @@ impl TorrentTask {
             open_files: self.shared.open_files.clone(),
             checking: self.checking.clone(),
         };
-        let inbox = self.inbox.clone();
+        let (inbox, shared, checking) = (self.inbox.clone(), self.shared.clone(), self.checking.clone());
         self.tasks.spawn(async move {
-            let opened = tokio::task::spawn_blocking(move || files::open(opening)).await;
-            // The thread ends only by its result; a panic there is ours and is not hidden.
-            let opened = opened.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+            let turn = tokio::select! {
+                turn = shared.opening.acquire() => turn.ok(),
+                () = checking.cancelled.notified() => None,
+            };
+            let opened = match turn {
+                // A panic there is ours and is not hidden.
+                Some(_turn) => tokio::task::spawn_blocking(move || files::open(opening))
+                    .await
+                    .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())),
+                None => Err(SessionError::Stopping),
+            };
             let _ = inbox.send(ToTorrent::Opened(Box::new(opened)));
         });
     }
@@ -539,7 +547,7 @@ impl TorrentTask {
             return;
         }
         self.stopping = Some(Instant::now() + STOP_TIMEOUT);
-        self.checking.cancel.store(true, Ordering::Relaxed);
+        self.checking.end();
         if self.driven {
             self.feed(Event::Stop);
         } else {

@@ -18,6 +18,7 @@ use shoal_swarm::StoreOutcome;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::Notify;
 
 /// How far a check is, and whether it shall end early.
 #[derive(Debug, Default)]
@@ -25,6 +26,16 @@ pub(crate) struct Checking {
     pub(crate) done_bytes: AtomicU64,
     pub(crate) total_bytes: AtomicU64,
     pub(crate) cancel: AtomicBool,
+    /// The same, for who waits for its turn to check.
+    pub(crate) cancelled: Notify,
+}
+
+impl Checking {
+    /// Ends the check, or the wait for it.
+    pub(crate) fn end(&self) {
+        self.cancel.store(true, Ordering::Relaxed);
+        self.cancelled.notify_one();
+    }
 }
 
 /// What is needed to open a torrent's files.
