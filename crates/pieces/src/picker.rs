@@ -293,18 +293,14 @@ impl PiecePicker {
         let before = out.len();
         match mode {
             PickMode::RarestFirst => {
-                for piece in self.partial_by_progress(bits) {
-                    if out.len() >= enough {
-                        break;
-                    }
-                    self.take(piece, peer, enough, out);
-                }
-                let mut place = 0;
-                while out.len() < enough && self.open_wanted < max_open {
-                    let Some(piece) = self.next_by_rarity(bits, &mut place) else { break };
-                    self.begin(piece);
-                    self.take(piece, peer, enough, out);
-                }
+                let mut partial = self.partial_by_progress(bits);
+                let plentiful = self.plentiful_among(&mut partial, bits);
+                self.take_all(&partial, peer, enough, out);
+                // What others can finish waits while this peer has something much rarer to begin.
+                let room = if plentiful.is_empty() { max_open } else { max_open / 2 };
+                self.begin_rarest(peer, bits, room, enough, out);
+                self.take_all(&plentiful, peer, enough, out);
+                self.begin_rarest(peer, bits, max_open, enough, out);
             }
             PickMode::Sequential => {
                 while out.len() < enough {
@@ -385,6 +381,47 @@ impl PiecePicker {
             .collect();
         found.sort_unstable();
         found.into_iter().map(|(_, _, piece)| piece).collect()
+    }
+
+    fn take_all(&mut self, pieces: &[PieceIndex], peer: PeerSlot, enough: usize, out: &mut Vec<BlockRef>) {
+        for &piece in pieces {
+            if out.len() >= enough {
+                return;
+            }
+            self.take(piece, peer, enough, out);
+        }
+    }
+
+    fn begin_rarest(
+        &mut self,
+        peer: PeerSlot,
+        bits: &Bitfield,
+        max_open: usize,
+        enough: usize,
+        out: &mut Vec<BlockRef>,
+    ) {
+        let mut place = 0;
+        while out.len() < enough && self.open_wanted < max_open {
+            let Some(piece) = self.next_by_rarity(bits, &mut place) else { return };
+            self.begin(piece);
+            self.take(piece, peer, enough, out);
+        }
+    }
+
+    /// Takes those pieces out of `partial` that have at least twice as many sources as the rarest piece that could be begun
+    /// with this peer: whoever is a source of what is scarce (a swarm's only seed) is not to be asked for what many have.
+    fn plentiful_among(&mut self, partial: &mut Vec<PieceIndex>, bits: &Bitfield) -> Vec<PieceIndex> {
+        let most = partial.iter().map(|&piece| self.availability.of(piece)).max().unwrap_or(0);
+        let order = self.availability.rarest_first();
+        let rarest = order.first().map_or(u32::MAX, |&piece| self.availability.of(PieceIndex(piece)));
+        if self.have.count() < RANDOM_FIRST || rarest.saturating_mul(2) > most {
+            return Vec::new();
+        }
+        let Some(&begin) = order.iter().take(SCAN_PIECES).find(|&&piece| bits.get(PieceIndex(piece))) else {
+            return Vec::new();
+        };
+        let bound = self.availability.of(PieceIndex(begin)).saturating_mul(2);
+        partial.extract_if(.., |piece| self.availability.of(*piece) >= bound).collect()
     }
 
     /// The rarest closed piece that the peer has, or at the very beginning a random one. `place` is where the last search

@@ -92,7 +92,8 @@ pub(crate) struct Peer {
     pub(crate) direction: Direction,
     pub(crate) handshake: Handshake,
     pub(crate) extensions: Option<ExtendedHandshake>,
-    pub(crate) connected: Time,
+    /// Where it listens, where that is known from another connection to it.
+    pub(crate) known_listener: Option<SocketAddr>,
 
     pub(crate) am_choking: bool,
     pub(crate) am_interested: bool,
@@ -166,7 +167,7 @@ impl Peer {
             direction,
             handshake,
             extensions: None,
-            connected: now,
+            known_listener: None,
             am_choking: true,
             am_interested: false,
             peer_choking: true,
@@ -209,6 +210,7 @@ impl Peer {
     pub(crate) fn listens_on(&self) -> Option<SocketAddr> {
         match self.direction {
             Direction::Outgoing => Some(self.addr),
+            Direction::Incoming if self.known_listener.is_some() => self.known_listener,
             Direction::Incoming => {
                 let port = self.extensions.as_ref()?.port?;
                 (port != 0).then(|| SocketAddr::new(self.addr.ip(), port))

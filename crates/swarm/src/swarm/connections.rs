@@ -6,6 +6,7 @@ use crate::event::{Direction, DisconnectReason, Effect, Notice, PeerKey};
 use crate::peer::{MAX_QUEUED_UPLOADS, Peer};
 use shoal_machine::Effects;
 use shoal_wire::{Extended, ExtendedHandshake, Handshake, Message, extension_ids};
+use std::cmp::Ordering;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -30,21 +31,32 @@ impl<P> Swarm<P> {
     ) {
         assert!(!self.peers.contains_key(&key), "{key:?} is in use");
         let refusal = self.refusal(addr, direction, &handshake);
+        let older = self.same_peer(&handshake);
         if direction == Direction::Outgoing {
             match refusal {
                 Some(DisconnectReason::SelfConnection | DisconnectReason::Banned) => self.addresses.never(addr),
+                Some(DisconnectReason::Duplicate) | None => self.addresses.connected(addr),
                 Some(_) => self.addresses.disconnected(self.now, addr, false),
-                None => self.addresses.connected(addr),
             }
         }
         if let Some(reason) = refusal {
+            if let Some(older) = older.and_then(|older| self.peers.get_mut(&older))
+                && direction == Direction::Outgoing
+            {
+                older.known_listener = Some(addr);
+            }
             out.push(Effect::Disconnect { peer: key, reason });
             return;
         }
-        if let Some(older) = self.same_peer(&handshake) {
+        let known_listener = older.and_then(|older| self.peers.get(&older)?.listens_on());
+        if let Some(older) = older {
             self.close(older, DisconnectReason::Duplicate, out);
         }
-        let peer = Peer::new(key, self.now, addr, direction, handshake);
+        if let Some(addr) = known_listener {
+            self.addresses.connected(addr);
+        }
+        let mut peer = Peer::new(key, self.now, addr, direction, handshake);
+        peer.known_listener = known_listener;
         if self.peers.is_empty() {
             self.next_tick = self.now + super::TICK;
             self.next_choke = self.now + crate::choke::ROUND;
@@ -55,8 +67,9 @@ impl<P> Swarm<P> {
         self.touch(key);
     }
 
-    /// Why this connection is not wanted, if it is not. A second connection to one peer is kept instead of the first if
-    /// its opener has the greater id, so that two peers that dial each other at once close the same one.
+    /// Why this connection is not wanted, if it is not. Of two connections that were opened from both ends, the one that
+    /// goes to the greater listening port is kept, and if they are equal the one opened by the greater id: so both
+    /// ends close the same one, also where the other end is libtorrent, whose rule for unequal ports this is.
     fn refusal(&self, addr: SocketAddr, direction: Direction, handshake: &Handshake) -> Option<DisconnectReason> {
         if self.stopping {
             return Some(DisconnectReason::Stopping);
@@ -69,9 +82,14 @@ impl<P> Swarm<P> {
             return Some(DisconnectReason::Banned);
         }
         if let Some(older) = self.same_peer(handshake) {
-            let ours_is_greater = self.config.peer_id > handshake.peer_id;
-            let replaces =
-                self.peers[&older].direction != direction && (direction == Direction::Outgoing) == ours_is_greater;
+            let older = &self.peers[&older];
+            let their_port = if direction == Direction::Outgoing { addr.port() } else { older.addr.port() };
+            let ours_stays = match self.config.listen_port.unwrap_or(0).cmp(&their_port) {
+                Ordering::Less => true,
+                Ordering::Greater => false,
+                Ordering::Equal => self.config.peer_id > handshake.peer_id,
+            };
+            let replaces = older.direction != direction && (direction == Direction::Outgoing) == ours_stays;
             return (!replaces).then_some(DisconnectReason::Duplicate);
         }
         (self.peers.len() >= self.config.max_peers).then_some(DisconnectReason::Full)
