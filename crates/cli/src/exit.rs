@@ -61,14 +61,14 @@ impl Failure {
     }
 
     /// The whole chain on one line, causes after colons, harmless for a terminal. A cause that its parent's text
-    /// already ends with is not said twice.
+    /// already holds is not said twice.
     pub(crate) fn line(&self) -> String {
         let mut line = String::new();
         for cause in self.error.chain() {
             let text = cause.to_string();
             if line.is_empty() {
                 line = text;
-            } else if !line.ends_with(&text) {
+            } else if !line.contains(&text) {
                 line.push_str(": ");
                 line.push_str(&text);
             }

@@ -7,7 +7,7 @@ use crate::escape::shell_quote;
 use crate::exit::{Exit, Failure};
 use crate::log;
 use crate::report::{Reporter, Streams, Style};
-use crate::variables::with_variables;
+use crate::variables::{variable, with_variables};
 use clap::{CommandFactory, FromArgMatches};
 use etcetera::BaseStrategy;
 use std::ffi::OsString;
@@ -77,7 +77,10 @@ pub(crate) fn run(env: Env) -> u8 {
                 (env.streams.out, env.streams.out_is_terminal)
             };
             let text = error.render();
-            let text = if terminal && !env.no_color { text.ansi().to_string() } else { text.to_string() };
+            let mut text = if terminal && !env.no_color { text.ansi().to_string() } else { text.to_string() };
+            if let Some(variable) = blamed_variable(&error, &env.args) {
+                text.push_str(&format!("\nThe value comes from the variable {variable}.\n"));
+            }
             // Help into a closed pipe is nobody's loss.
             let _ = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
             return if asked_for { Exit::Done.code() } else { Exit::Usage.code() };
@@ -113,6 +116,17 @@ pub(crate) fn run(env: Env) -> u8 {
             failure.exit.code()
         }
     }
+}
+
+/// The variable that a bad value came from, if it was not typed: the value alone would send the user looking in vain.
+fn blamed_variable(error: &clap::Error, args: &[OsString]) -> Option<String> {
+    use clap::error::{ContextKind, ContextValue};
+    let Some(ContextValue::String(usage)) = error.get(ContextKind::InvalidArg) else { return None };
+    let flag = usage.split([' ', '=']).find_map(|word| word.strip_prefix("--"))?;
+    let typed = |word: &OsString| word.to_str().is_some_and(|word| word.starts_with(&format!("--{flag}")));
+    let command = args.iter().skip(1).filter_map(|word| word.to_str()).find(|word| !word.starts_with('-'))?;
+    let variable = variable(command, flag);
+    (!args.iter().any(typed) && std::env::var_os(&variable).is_some()).then_some(variable)
 }
 
 /// Why there is no command to run.
@@ -225,6 +239,25 @@ mod tests {
         let (code, out, err) = shoal(home.path(), &["verify", &at("v2.torrent"), &at("")]);
         assert_eq!((code, out.lines().count()), (6, 1), "{out}{err}");
         assert!(out.ends_with("data/a\n"));
+    }
+
+    #[test]
+    fn a_missing_file_does_not_accuse_those_that_share_its_pieces() {
+        let home = home();
+        let data = home.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        for name in ["a", "b", "c"] {
+            std::fs::write(data.join(name), name).unwrap();
+        }
+        let at = |name: &str| home.path().join(name).to_str().unwrap().to_owned();
+        let (file, folder) = (at("v1.torrent"), at(""));
+        assert_eq!(shoal(home.path(), &["create", &at("data"), "-o", &file, "--format", "v1"]).0, 0);
+        std::fs::remove_file(data.join("b")).unwrap();
+        let (code, out, _) = shoal(home.path(), &["verify", &file, &folder, "-q"]);
+        assert!(code == 6 && out.lines().count() == 1 && out.ends_with("data/b\n"), "{out}");
+        std::fs::write(data.join("b"), "x").unwrap();
+        let (code, out, _) = shoal(home.path(), &["verify", &file, &folder, "-q"]);
+        assert!(code == 6 && out.lines().count() == 3, "any of the three may be the wrong one: {out}");
     }
 
     #[test]

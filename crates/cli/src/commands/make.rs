@@ -9,8 +9,9 @@ use crate::report::{Level, Reporter, Target, Work};
 use crate::size;
 use shoal_metainfo::create::{self, Options, Plan};
 use shoal_metainfo::{Attributes, Format, Info, PieceLayers, Torrent};
-use shoal_storage::source::{Scan, scan};
+use shoal_storage::source::{Scan, ScanError, scan};
 use shoal_storage::{OpenFiles, StorageError, hashing};
+use std::io::ErrorKind::NotFound;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -50,9 +51,19 @@ pub(super) async fn make(
 ) -> Result<Made, Failure> {
     let shown = recipe.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
     let what = || format!("cannot share {shown}");
+    if let Some(missing) = recipe.paths.iter().find(|path| path.symlink_metadata().is_err_and(|e| e.kind() == NotFound))
+    {
+        return Err(Failure::new(Exit::Usage, format!("there is no file or folder {}", missing.display())));
+    }
     let (paths, name) = (recipe.paths.clone(), recipe.name.clone());
     let scanned = tokio::task::spawn_blocking(move || scan(&paths, name.as_deref())).await;
-    let scan = scanned.or_exit(Exit::Other, what)?.or_exit(Exit::Disk, what)?;
+    let scan = scanned.or_exit(Exit::Other, what)?.map_err(|error| {
+        let exit = match &error {
+            ScanError::Io { .. } | ScanError::Unreadable { .. } | ScanError::Vanished { .. } => Exit::Disk,
+            _ => Exit::Other,
+        };
+        Failure { exit, error: anyhow::Error::from(error).context(what()) }
+    })?;
     for folder in scan.empty_folders() {
         reporter.say(
             Level::Normal,

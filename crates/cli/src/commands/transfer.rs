@@ -212,10 +212,14 @@ impl Follow {
 
 /// A snapshot as it is reported.
 fn shown(snapshot: &session::Progress, name: &str, role: Role) -> Progress {
+    let is_whole = snapshot.total_bytes > 0 && snapshot.done_bytes == snapshot.total_bytes;
     let (phase, pause) = match &snapshot.phase {
         // Also a seed that lacks something: it does not look for it.
         _ if role == Role::Seed => (Phase::Seeding, None),
-        session::Phase::Seeding => (if role.seeds_after() { Phase::Seeding } else { Phase::Done }, None),
+        // The last piece may be counted a moment before the phase changes, and the peers have gone by then.
+        phase if *phase == session::Phase::Seeding || is_whole => {
+            (if role.seeds_after() { Phase::Seeding } else { Phase::Done }, None)
+        }
         session::Phase::Paused { reason } => (Phase::Paused, Some(reason.clone())),
         _ if snapshot.peers == 0 => (Phase::FindingPeers, None),
         session::Phase::Metadata => (Phase::Metadata, None),

@@ -26,7 +26,7 @@ pub(super) async fn run(args: VerifyArgs, context: &Context, interrupt: Interrup
     let reporter = &context.reporter;
     let torrent = show::need_torrent(Target::read(&args.target)?, "verify")?;
     if !args.folder.exists() {
-        return Err(Failure::new(Exit::Disk, format!("cannot verify: there is no folder {}", args.folder.display())));
+        return Err(Failure::new(Exit::Usage, format!("cannot verify: there is no folder {}", args.folder.display())));
     }
     let info = Arc::clone(&torrent.info);
     let (v1, v2) = show::hash_words(&info.hashes());
