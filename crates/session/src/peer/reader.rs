@@ -240,3 +240,126 @@ impl Batch {
         std::mem::take(&mut self.events)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shoal_layout::PieceIndex;
+    use shoal_machine::Rng;
+    use shoal_wire::{Message, encode, encode_piece_header};
+    use std::time::Duration;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    const PEER: PeerKey = PeerKey(1);
+
+    async fn pair() -> (TcpStream, PeerStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (theirs, _) = listener.accept().await.unwrap();
+        theirs.set_nodelay(true).unwrap();
+        (theirs, PeerStream::Tcp(ours))
+    }
+
+    /// What a peer sends, and what events must come of it, as text.
+    struct Script {
+        bytes: Vec<u8>,
+        expected: Vec<String>,
+        grants: Grants,
+    }
+
+    fn script(rng: &mut Rng) -> Script {
+        let grants = Grants::default();
+        let book = super::super::GrantBook::new(grants.clone());
+        let (mut bytes, mut expected) = (Vec::new(), Vec::new());
+        for number in 0..40 {
+            let length = [1, 13, 100, 16_383, 16_384][rng.index(5)];
+            let raw = RawBlock { piece: number, begin: 0, length };
+            let payload: Vec<u8> = (0..length).map(|_| rng.next_u64().to_be_bytes()[0]).collect();
+            match rng.below(4) {
+                0 => {
+                    let message = Message::Have(number);
+                    encode(&message, &mut bytes);
+                    expected.push(format!("{message:?}"));
+                }
+                1 => {
+                    encode(&Message::Unknown { id: 99, length }, &mut bytes);
+                    expected.push(format!("{:?}", Message::Unknown { id: 99, length }));
+                }
+                granted => {
+                    if granted == 2 {
+                        let block = BlockRef { piece: PieceIndex(number), begin: 0, length };
+                        book.grant(block);
+                        expected.push(format!("{block:?} {:?}", shoal_hash::sha1(&payload)));
+                    } else {
+                        expected.push(format!("{raw:?}"));
+                    }
+                    bytes.extend(encode_piece_header(raw));
+                    bytes.extend(&payload);
+                }
+            }
+        }
+        Script { bytes, expected, grants }
+    }
+
+    fn text(event: Event<Block>) -> String {
+        match event {
+            Event::Message { message, .. } => format!("{message:?}"),
+            Event::Block { block, payload, .. } => format!("{block:?} {:?}", shoal_hash::sha1(&payload)),
+            Event::Unrequested { block, .. } => format!("{block:?}"),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn any_split_of_the_stream_gives_the_same_events() {
+        for seed in 0..20 {
+            let mut rng = Rng::new(seed);
+            let Script { bytes, expected, grants } = script(&mut rng);
+            let (mut theirs, ours) = pair().await;
+            let (batches, mut taken) = mpsc::channel(1);
+            // What came with the handshake is cut off anywhere, too.
+            let (first, rest) = bytes.split_at(rng.index(2000.min(bytes.len())));
+            let mut reader = Reader::new(PEER, grants, BlockPool::default(), Limits::UNKNOWN, first);
+            let send = async {
+                let mut rest = rest;
+                while !rest.is_empty() {
+                    let most = [3, 50, 5_000, 40_000][rng.index(4)];
+                    let (now, later) = rest.split_at(rest.len().min(1 + rng.index(most)));
+                    theirs.write_all(now).await.unwrap();
+                    tokio::task::yield_now().await;
+                    rest = later;
+                }
+                drop(theirs);
+            };
+            let collect = async {
+                let mut events = Vec::new();
+                while let Some(FromPeer::Events(PEER, batch)) = taken.recv().await {
+                    events.extend(batch.into_iter().map(text));
+                }
+                events
+            };
+            let read = async {
+                let end = reader.run(&ours, &batches).await;
+                drop(batches);
+                end
+            };
+            let all = async { tokio::join!(send, collect, read) };
+            let ((), events, end) = tokio::time::timeout(Duration::from_secs(30), all).await.unwrap();
+            assert!(matches!(end, ReadEnd::Closed), "{end}");
+            assert_eq!(events, expected, "seed {seed}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_came_before_nonsense_still_counts() {
+        let (mut theirs, ours) = pair().await;
+        let (batches, mut taken) = mpsc::channel(4);
+        theirs.write_all(&[0, 0, 0, 1, 1, 0xff, 0xff, 0xff, 0xff, 7]).await.unwrap();
+        let mut reader = Reader::new(PEER, Grants::default(), BlockPool::default(), Limits::UNKNOWN, &[]);
+        let end = reader.run(&ours, &batches).await;
+        assert!(matches!(end, ReadEnd::Wire(_)), "{end}");
+        let Some(FromPeer::Events(_, batch)) = taken.recv().await else { panic!("one batch") };
+        assert_eq!(batch.into_iter().map(text).collect::<Vec<_>>(), ["Unchoke"]);
+    }
+}

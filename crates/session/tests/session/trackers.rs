@@ -47,7 +47,10 @@ async fn a_torrents_tracker_on_loopback_is_refused_unless_that_is_allowed() {
     let mut with_tracker = (*torrent).clone();
     with_tracker.trackers = vec![vec![tracker.url()]];
     let here = Here::new().await;
-    let (_seed, mut events) = here.seed(&with_tracker.clone().into(), &data).await;
+    std::fs::write(here.folder().join(NAME), &data).unwrap();
+    let files = Files::Folder(here.folder().to_path_buf());
+    let seed = AddTorrent::seed(with_tracker.clone().into(), files, Check::Full);
+    let (_seed, mut events) = here.add(seed, false).await;
     let said = until(&mut events, |event| matches!(event, TorrentEvent::TrackerError { .. })).await;
     assert!(matches!(said, TorrentEvent::TrackerError { reason, .. } if reason.contains("--allow-private-networks")));
     here.session.shutdown().await;
