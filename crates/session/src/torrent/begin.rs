@@ -1,0 +1,154 @@
+//! How a torrent's task comes to be: lock and saved state first, then the machine, then files or peers.
+
+use super::files::{self, Checking, Purpose};
+use super::report::Report;
+use super::{BATCHES, Queues, ToTorrent, TorrentTask};
+use crate::add::{AddTorrent, Files, Mode, TorrentSource};
+use crate::disk::UploadSource;
+use crate::error::SessionError;
+use crate::peer::Ports;
+use crate::registry::Registered;
+use crate::session::Shared;
+use shoal_machine::{Effects, Rng};
+use shoal_metainfo::{Info, PieceLayers};
+use shoal_storage::Lock;
+use shoal_swarm::{Event, Source, Swarm, SwarmConfig, SwarmKey, SwarmProgress};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+/// A torrent as it is made by the session.
+pub(crate) struct NewTorrent {
+    pub(crate) key: SwarmKey,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) add: AddTorrent,
+    pub(crate) inbox: mpsc::UnboundedSender<ToTorrent>,
+    pub(crate) receiver: mpsc::UnboundedReceiver<ToTorrent>,
+    pub(crate) registered: Registered,
+    pub(crate) report: Report,
+    pub(crate) rng: Rng,
+}
+
+impl NewTorrent {
+    /// Runs it to its end.
+    pub(crate) async fn run(self) {
+        let NewTorrent { key, shared, add, inbox, receiver, registered, mut report, rng } = self;
+        let (batches, from_peers) = mpsc::channel(BATCHES);
+        let hashes = add.source.hashes();
+        let opened = shared.clone();
+        let (source, files) = (add.source.clone(), add.files.clone());
+        let downloads = matches!(add.mode, Mode::Download { .. });
+        let (done, begun) = oneshot::channel();
+        shared.disk.run(move || drop(done.send(begin(&opened, &source, &files, downloads))));
+        // The disk threads outlive the torrents.
+        let begun = begun.await.unwrap_or(Err(SessionError::Stopping));
+        let Begun { lock, known } = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                report.failed(error);
+                return report.stopped(SwarmProgress::default());
+            }
+        };
+        let (purpose, sequential) = purpose(add.mode);
+        let trackers = trackers(&add.source, &add.typed_trackers);
+        let config = SwarmConfig {
+            listen_port: Some(shared.port),
+            trackers,
+            sequential,
+            max_peers: shared.config.max_connections_per_torrent,
+            ..SwarmConfig::new(hashes, shared.peer_id)
+        };
+        let source =
+            UploadSource { storage: Arc::new(OnceLock::new()), disk: shared.disk.clone(), pool: shared.pool.clone() };
+        let mut task = TorrentTask {
+            key,
+            swarm: Swarm::new(config, known.is_some(), rng),
+            hashes,
+            out: Effects::new(),
+            answers: Vec::new(),
+            connections: BTreeMap::new(),
+            woken: BTreeSet::new(),
+            closing: BTreeSet::new(),
+            next_peer: 0,
+            ports: Ports { batches, reports: inbox.clone(), source },
+            inbox,
+            tasks: JoinSet::new(),
+            requests: JoinSet::new(),
+            typed_trackers: add.typed_trackers.into_iter().collect(),
+            place: add.files,
+            purpose: Some(purpose),
+            opening: false,
+            checking: Arc::<Checking>::default(),
+            files: None,
+            storing: 0,
+            flushing: false,
+            finishing: false,
+            finish_at: None,
+            driven: false,
+            stopping: None,
+            stopped: false,
+            early: Vec::new(),
+            report,
+            lock,
+            registered,
+            shared,
+        };
+        task.look_up(Source::User, add.peers);
+        if let TorrentSource::Magnet(magnet) = &add.source {
+            task.look_up(Source::Link, magnet.peers.clone());
+        }
+        match known {
+            Some((info, layers)) => task.open_files(info, layers),
+            None => {
+                task.drive();
+                task.feed(Event::Wake);
+            }
+        }
+        task.run(Queues { inbox: receiver, batches: from_peers }).await;
+    }
+}
+
+/// What is known before the machine exists.
+struct Begun {
+    lock: Option<Lock>,
+    known: Option<(Arc<Info>, PieceLayers)>,
+}
+
+fn begin(shared: &Shared, source: &TorrentSource, files: &Files, downloads: bool) -> Result<Begun, SessionError> {
+    let hashes = source.hashes();
+    let state_dir = shared.config.state_dir.as_deref();
+    let lock = match state_dir {
+        Some(state_dir) if downloads => Some(files::lock(state_dir, files, &hashes)?),
+        _ => None,
+    };
+    let known = match source {
+        TorrentSource::Torrent(torrent) => Some((torrent.info.clone(), torrent.layers.clone())),
+        TorrentSource::Magnet(_) => state_dir.and_then(|dir| files::kept_info(dir, files, &hashes)).map(|info| {
+            let layers = PieceLayers::empty(&info);
+            (Arc::new(info), layers)
+        }),
+    };
+    Ok(Begun { lock, known })
+}
+
+fn purpose(mode: Mode) -> (Purpose, bool) {
+    match mode {
+        Mode::Download { overwrite, sequential, select } => (Purpose::Download { overwrite, select }, sequential),
+        Mode::Seed { check } => (Purpose::Seed { check }, false),
+    }
+}
+
+/// The torrent's tiers, then those that only the user named.
+fn trackers(source: &TorrentSource, typed: &[String]) -> Vec<Vec<String>> {
+    let mut tiers = match source {
+        TorrentSource::Torrent(torrent) => torrent.trackers.clone(),
+        // A link has no tiers; each is tried on its own.
+        TorrentSource::Magnet(magnet) => magnet.trackers.iter().map(|url| vec![url.clone()]).collect(),
+    };
+    let known: BTreeSet<&String> = tiers.iter().flatten().collect();
+    let extra: Vec<Vec<String>> =
+        typed.iter().filter(|url| !known.contains(url)).map(|url| vec![url.clone()]).collect();
+    tiers.extend(extra);
+    tiers
+}
