@@ -1,0 +1,11 @@
+//! End-to-end tests: the binary as a user and a script meet it, and other people's clients on the other end.
+//!
+//! Run by `cargo test --workspace`. Tests with other clients need root, `unshare`, `ip` and the client; without them they say
+//! so and pass, unless `SHOAL_TEST_REQUIRE_CLIENTS=1` (as in CI). All traffic stays in a network namespace with loopback only.
+
+#[cfg(test)]
+mod foreign;
+#[cfg(test)]
+mod interop;
+#[cfg(test)]
+mod support;

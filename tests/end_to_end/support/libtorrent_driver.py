@@ -1,0 +1,88 @@
+"""libtorrent, driven by the end-to-end tests: one torrent, TCP only, no discovery but trackers and named peers.
+
+libtorrent_driver.py run JSON      seed or fetch until killed; prints one JSON event a line: metadata, finished, error
+libtorrent_driver.py create JSON   write a torrent file
+libtorrent_driver.py show FILE     print one JSON object: the info hashes, the name, the files without padding
+"""
+import json
+import sys
+import time
+
+import libtorrent as lt
+
+
+def say(**event):
+    print(json.dumps(event), flush=True)
+
+
+def hashes(of):
+    h = of.info_hashes()
+    return {
+        "info_hash_v1": str(h.v1) if h.has_v1() else None,
+        "info_hash_v2": str(h.v2) if h.has_v2() else None,
+    }
+
+
+def run(job):
+    ses = lt.session({
+        "listen_interfaces": "%s:%d" % (job["ip"], job["port"]),
+        "outgoing_interfaces": job["ip"],
+        "enable_dht": False, "enable_lsd": False, "enable_upnp": False, "enable_natpmp": False,
+        "enable_incoming_utp": False, "enable_outgoing_utp": False,
+        "out_enc_policy": 2, "in_enc_policy": 1, "allowed_enc_level": 1,
+        "allow_multiple_connections_per_ip": True,
+        "alert_mask": lt.alert.category_t.all_categories,
+        **job.get("settings", {}),
+    })
+    if job["source"].startswith("magnet:"):
+        p = lt.parse_magnet_uri(job["source"])
+    else:
+        p = lt.add_torrent_params()
+        p.ti = lt.torrent_info(job["source"])
+    p.save_path = job["save"]
+    p.flags &= ~(lt.torrent_flags.auto_managed | lt.torrent_flags.paused)
+    if job.get("up_limit"):
+        p.upload_limit = job["up_limit"]
+    handle = ses.add_torrent(p)
+    for ip, port in job.get("peers", []):
+        handle.connect_peer((ip, port))
+    while True:
+        ses.wait_for_alert(1000)
+        for a in ses.pop_alerts():
+            if isinstance(a, lt.metadata_received_alert):
+                say(event="metadata", **hashes(handle.torrent_file()))
+            elif isinstance(a, lt.torrent_finished_alert):
+                say(event="finished", at=time.monotonic())
+            elif isinstance(a, (lt.torrent_error_alert, lt.file_error_alert, lt.listen_failed_alert,
+                                lt.hash_failed_alert, lt.metadata_failed_alert, lt.peer_error_alert,
+                                lt.peer_disconnected_alert, lt.tracker_error_alert)):
+                say(event="note", message=a.message())
+
+
+def create(job):
+    files = lt.file_storage()
+    lt.add_files(files, job["path"])
+    flags = {"v1": lt.create_torrent.v1_only, "v2": lt.create_torrent.v2_only, "hybrid": 0}
+    t = lt.create_torrent(files, job["piece_length"], flags[job["format"]])
+    for url in job.get("trackers", []):
+        t.add_tracker(url)
+    lt.set_piece_hashes(t, job["parent"])
+    with open(job["output"], "wb") as f:
+        f.write(lt.bencode(t.generate()))
+
+
+def show(path):
+    info = lt.torrent_info(path)
+    files = info.files()
+    say(name=info.name(), **hashes(info), files=[
+        [files.file_path(i), files.file_size(i)] for i in range(files.num_files())
+        if not files.file_flags(i) & lt.file_flags_t.flag_pad_file
+    ])
+
+
+if __name__ == "__main__":
+    command, argument = sys.argv[1:]
+    if command == "show":
+        show(argument)
+    else:
+        {"run": run, "create": create}[command](json.loads(argument))

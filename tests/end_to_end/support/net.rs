@@ -1,0 +1,69 @@
+//! A network of its own for each test: a namespace with nothing but loopback, which carries 10.77.0.0/24 beside 127.0.0.0/8
+//! (some clients refuse peers in 127/8).
+//!
+//! The namespace belongs to a holder process. The test's thread enters it, so its sockets, its threads and the programs that it
+//! starts are inside; no packet can leave, and no two tests can meet. The holder ends when its stdin closes, so nothing is left
+//! behind even when the test is killed.
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::fs::File;
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::os::fd::AsFd;
+use std::process::{Child, Command, Stdio};
+
+/// A private network; it lasts as long as this value.
+pub(crate) struct Net {
+    holder: Option<Child>,
+}
+
+impl Net {
+    /// Moves this thread into a new network, or says why that is not possible.
+    pub(crate) fn private() -> Result<Net, String> {
+        const SETUP: &str = "ip link set lo up && ip addr add 10.77.0.1/24 dev lo && ip -6 addr show dev lo >/dev/null && echo ready && exec cat";
+        let mut holder = Command::new("unshare")
+            .args(["-n", "sh", "-c", SETUP])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|e| format!("unshare does not start: {e}"))?;
+        let mut ready = [0; 6];
+        let stdout = holder.stdout.as_mut().expect("stdout is piped");
+        let entered = stdout.read_exact(&mut ready).and_then(|()| {
+            let namespace = File::open(format!("/proc/{}/ns/net", holder.id()))?;
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
+            Ok(())
+        });
+        let net = Net { holder: Some(holder) };
+        entered.map_err(|e| format!("a network namespace needs root, unshare and ip: {e}"))?;
+        Ok(net)
+    }
+
+    /// A private network where that is possible, else the machine's loopback: for tests of shoal with itself.
+    pub(crate) fn any() -> Net {
+        Net::private().unwrap_or(Net { holder: None })
+    }
+
+    /// An address of this network for participant `n`.
+    pub(crate) fn ip(&self, n: u8) -> IpAddr {
+        match self.holder {
+            Some(_) => IpAddr::V4(Ipv4Addr::new(10, 77, 0, n)),
+            None => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        }
+    }
+
+    /// A port that is free now.
+    pub(crate) fn port(&self) -> u16 {
+        TcpListener::bind((self.ip(1), 0)).unwrap().local_addr().unwrap().port()
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        if let Some(mut holder) = self.holder.take() {
+            let _ = holder.kill();
+            let _ = holder.wait();
+        }
+    }
+}
