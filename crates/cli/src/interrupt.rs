@@ -6,8 +6,13 @@
 use crate::exit::Exit;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+
+/// Signals within this time are one wish: `timeout` signals the process and then its whole group, a closing terminal hangs
+/// up after an interrupt. No finger is so quick.
+const ONE_PRESS: Duration = Duration::from_millis(100);
 
 /// Whether the user wants an end. All clones are one.
 #[derive(Clone, Debug)]
@@ -50,17 +55,18 @@ impl Interrupt {
 
 async fn wait(signals: [Signal; 3], flag: Arc<AtomicBool>, raise: watch::Sender<bool>) {
     let [mut interrupt, mut terminate, mut hangup] = signals;
-    let mut count = 0;
+    let mut first: Option<Instant> = None;
     loop {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
             _ = hangup.recv() => {}
         }
-        count += 1;
-        if count > 1 {
+        match first {
+            Some(at) if at.elapsed() < ONE_PRESS => continue,
             // State on disk is valid at every moment, so this loses nothing but what was not saved yet.
-            std::process::exit(i32::from(Exit::Interrupted.code()));
+            Some(_) => std::process::exit(i32::from(Exit::Interrupted.code())),
+            None => first = Some(Instant::now()),
         }
         flag.store(true, Ordering::Relaxed);
         let _ = raise.send(true);

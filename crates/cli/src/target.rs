@@ -73,6 +73,7 @@ pub(crate) fn read_torrent(path: &Path) -> Result<Torrent, Failure> {
             std::io::ErrorKind::IsADirectory => {
                 Failure::new(Exit::Usage, format!("{shown} is a folder, not a torrent file"))
             }
+            std::io::ErrorKind::NotFound => Failure::new(Exit::Usage, format!("there is no file {shown}")),
             _ => {
                 Failure { exit: Exit::Other, error: anyhow::Error::new(error).context(format!("cannot read {shown}")) }
             }

@@ -160,6 +160,8 @@ impl One {
                         return Ok(());
                     }
                     self.reporter.say(Level::Normal, &format!("{}: stopped, {}, saved", follow.name(), how_far(&follow)));
+                    let message = format!("{}: interrupted, {}", follow.name(), how_far(&follow));
+                    self.reporter.event(self.number, &Event::Error { code: Exit::Interrupted.code(), message });
                     return Err(Failure::new(Exit::Interrupted, "interrupted"));
                 }
                 () = sleep_until(self.deadline), if !is_done => {

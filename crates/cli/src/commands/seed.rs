@@ -42,6 +42,7 @@ pub(super) async fn run(args: SeedArgs, context: &Context, interrupt: Interrupt)
     let session = network::start(&args.network, None, context).await?;
     context.reporter.say(Level::Normal, &format!("listening on {}", network::listening(&session)));
     let mut seeding = Seeding {
+        alone: folders.is_empty() && files.len() == 1,
         args,
         reporter: context.reporter.clone(),
         interrupt: interrupt.clone(),
@@ -67,6 +68,8 @@ pub(super) async fn run(args: SeedArgs, context: &Context, interrupt: Interrupt)
 
 struct Seeding {
     args: SeedArgs,
+    /// There is one torrent and will be no other: its failure is the command's.
+    alone: bool,
     reporter: Reporter,
     interrupt: Interrupt,
     session: Session,
@@ -98,7 +101,12 @@ impl Seeding {
                 }
             }
         }
-        failed.map_or(Ok(Exit::Done), Err)
+        match failed {
+            Some(failure) if self.alone => Err(failure),
+            // Said already, with its number.
+            Some(failure) => Ok(failure.exit),
+            None => Ok(Exit::Done),
+        }
     }
 
     /// Looks at folders until Ctrl-C.
@@ -210,8 +218,7 @@ impl Seeding {
         }
         let (stop, stopped) = oneshot::channel();
         let shown = key.display().to_string();
-        let task =
-            tokio::spawn(serve(handle, shown, self.reporter.clone(), number, stopped, self.args.sources.len() == 1));
+        let task = tokio::spawn(serve(handle, shown, self.reporter.clone(), number, stopped, self.alone));
         self.running.insert(key.to_path_buf(), Running { stop, task });
         Ok(())
     }
