@@ -26,6 +26,9 @@ const FIRST_PIPELINE: u32 = 8;
 /// How much longer than the shortest round trip seen a pipeline lasts. Chosen: the pipeline must not run dry between two
 /// wake-ups of a slow reader on either side.
 const PIPELINE_SLACK: Duration = Duration::from_millis(150);
+/// What a pipeline that still grows may hold, beside two round trips. Chosen: a libtorrent seed with a rate limit answers
+/// in bursts every half second, and what is queued there is not asked of anybody else.
+const SLOW_START_SPAN: Duration = Duration::from_millis(600);
 
 /// Pieces that a peer has.
 #[derive(Debug)]
@@ -97,6 +100,8 @@ pub(crate) struct Peer {
 
     pub(crate) am_choking: bool,
     pub(crate) am_interested: bool,
+    /// Until when it is presumed to have something for us, having said nothing yet.
+    pub(crate) presumed_until: Time,
     pub(crate) peer_choking: bool,
     pub(crate) peer_interested: bool,
     /// When `am_choking` changed last, if it ever did.
@@ -170,6 +175,7 @@ impl Peer {
             known_listener: None,
             am_choking: true,
             am_interested: false,
+            presumed_until: now,
             peer_choking: true,
             peer_interested: false,
             choke_changed: None,
@@ -254,7 +260,13 @@ impl Peer {
         let reqq = self.extensions.as_ref().and_then(|ext| ext.reqq).unwrap_or(DEFAULT_REQQ);
         let most = reqq.clamp(1, MAX_PIPELINE);
         let depth = match self.slow_start {
-            Some(start) => start.depth,
+            Some(start) => {
+                // A burst after a pause is no reason to queue more than it takes to find out how fast the peer is.
+                let span = SLOW_START_SPAN + self.shortest_round_trip().unwrap_or_default() * 2;
+                let bytes = u128::from(self.download.over(now, 1)) * span.as_micros() / 1_000_000;
+                let bound = (bytes / u128::from(BLOCK_LENGTH)).min(u128::from(most)) as u32;
+                start.depth.min(bound.max(FIRST_PIPELINE))
+            }
             None => {
                 let span = self.shortest_round_trip().unwrap_or(PIPELINE_SLACK) * 2 + PIPELINE_SLACK;
                 let bytes = u128::from(self.download.over(now, 2)) * span.as_micros() / 1_000_000;

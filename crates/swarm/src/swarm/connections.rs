@@ -14,6 +14,8 @@ use std::time::Duration;
 const KEEP_ALIVE: Duration = Duration::from_secs(100);
 /// A peer that said nothing for so long is gone (BEP 3's two minutes, and a half more for a slow path).
 const SILENCE: Duration = Duration::from_secs(180);
+/// A new peer is presumed to have something for us for so long, unless it says what it has. Chosen: some round trips.
+const PRESUMED: Duration = Duration::from_secs(3);
 /// Distrusted ids and addresses kept, at most. Chosen.
 const MAX_BANNED: usize = 4_096;
 /// Bytes that nobody asked for, from one peer, beyond which it is one that floods. Chosen: what a slow cancel leaves
@@ -129,6 +131,7 @@ impl<P> Swarm<P> {
         match &self.phase {
             Phase::Transfer(transfer) => {
                 let have = transfer.picker.have();
+                let lacks = !transfer.complete;
                 let message = if fast && have.is_full() {
                     Some(Message::HaveAll)
                 } else if fast && have.is_empty() {
@@ -140,6 +143,12 @@ impl<P> Swarm<P> {
                     out.push(Effect::Send { peer: key, message });
                 }
                 peer.pieces = crate::peer::PeerPieces::Known(shoal_pieces::Bitfield::new(have.len()));
+                if lacks {
+                    // Most peers have something for us. Saying so before hearing what saves a round trip to the unchoke.
+                    peer.am_interested = true;
+                    peer.presumed_until = self.now + PRESUMED;
+                    out.push(Effect::Send { peer: key, message: Message::Interested });
+                }
                 if fast && !have.is_empty() {
                     let pieces = have.len();
                     for piece in crate::fast::allowed_fast(peer.addr, self.config.hashes.wire(), pieces) {

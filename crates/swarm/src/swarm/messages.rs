@@ -228,7 +228,8 @@ impl<P> Swarm<P> {
     /// Tells a peer whether we want something of it, when that changed.
     pub(super) fn update_interest(&mut self, key: PeerKey, out: &mut Effects<Effect<P>>) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
-        let interested = peer.wanted_pieces > 0;
+        let presumed = !peer.bitfield_came && peer.am_interested && self.now < peer.presumed_until;
+        let interested = peer.wanted_pieces > 0 || presumed;
         if interested != peer.am_interested {
             peer.am_interested = interested;
             peer.last_sent = self.now;
