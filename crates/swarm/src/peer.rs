@@ -40,15 +40,6 @@ pub(crate) enum PeerPieces {
 }
 
 impl PeerPieces {
-    pub(crate) fn has(&self, piece: PieceIndex) -> bool {
-        match self {
-            PeerPieces::Unchecked { all, bits } => {
-                *all || bits.get(piece.as_usize() / 8).is_some_and(|byte| byte & (0x80 >> (piece.0 % 8)) != 0)
-            }
-            PeerPieces::Known(bits) => bits.get(piece),
-        }
-    }
-
     /// Remembers an unchecked `have`. False if no torrent has such a piece.
     pub(crate) fn set_unchecked(&mut self, piece: u32) -> bool {
         let PeerPieces::Unchecked { bits, .. } = self else { return true };

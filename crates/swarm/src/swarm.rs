@@ -92,8 +92,7 @@ pub struct Swarm<P> {
 impl<P> Swarm<P> {
     /// A swarm that knows no peer and no metadata yet. Feed [`Event::Ready`] first where the info dictionary is known.
     pub fn new(config: SwarmConfig, has_info: bool, rng: Rng) -> Swarm<P> {
-        let phase =
-            if has_info { Phase::Preparing } else { Phase::Metadata(MetadataFetch::new(config.hashes.clone())) };
+        let phase = if has_info { Phase::Preparing } else { Phase::Metadata(MetadataFetch::new(config.hashes)) };
         Swarm {
             now: Time::ZERO,
             phase,
