@@ -117,6 +117,15 @@ impl Layout {
         Layout::new(piece_length, files, end)
     }
 
+    /// The same with a gap after the last file, up to the end of its piece: peers may ask for all of the last piece, as
+    /// libtorrent 2.0 does in a v2 torrent.
+    pub fn aligned_whole(piece_length: u64, lengths: &[u64]) -> Result<Layout, LayoutError> {
+        let layout = Layout::aligned(piece_length, lengths)?;
+        let last = LayoutError::Overflow { file: lengths.len() };
+        let end = layout.total_length.checked_next_multiple_of(piece_length).ok_or(last)?;
+        Layout::new(piece_length, layout.files, end)
+    }
+
     /// Bytes in every piece but the last.
     pub fn piece_length(&self) -> u32 {
         self.piece_length

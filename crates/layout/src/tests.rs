@@ -61,6 +61,16 @@ fn v2_files_begin_at_pieces_and_the_last_piece_is_short() {
 }
 
 #[test]
+fn a_whole_last_piece_may_be_asked_for_and_its_tail_is_a_gap() {
+    let layout = Layout::aligned_whole(32_768, &[1, 0, 40_000]).unwrap();
+    assert_eq!((layout.total_length(), layout.payload_length()), (3 * 32_768, 40_001));
+    assert!(layout.block(2, 16_384, 16_384).is_some());
+    assert_eq!(layout.block(2, 16_384, 16_385), None);
+    assert_eq!(layout.requests(PieceIndex(2)).map(|(_, b)| b.length).collect::<Vec<_>>(), [40_000 - 32_768]);
+    assert_eq!(layout.slices_of(65_536..98_304).last().map(|slice| slice.file), Some(None));
+}
+
+#[test]
 fn numbers_that_make_no_torrent_are_named() {
     assert_eq!(Layout::contiguous(0, &[1]), Err(LayoutError::PieceLength(0)));
     assert_eq!(Layout::contiguous(16384, &[0, 0]), Err(LayoutError::Empty));

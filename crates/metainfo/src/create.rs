@@ -176,7 +176,8 @@ impl Plan {
         }
         let layout = match format {
             Format::V1 => Layout::contiguous(piece_length, &lengths)?,
-            Format::V2 | Format::Hybrid => Layout::aligned(piece_length, &lengths)?,
+            Format::V2 => Layout::aligned_whole(piece_length, &lengths)?,
+            Format::Hybrid => Layout::aligned(piece_length, &lengths)?,
         };
         Ok(Plan { format, name, single_file, files, layout })
     }

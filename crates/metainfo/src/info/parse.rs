@@ -64,7 +64,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(Info, Vec<Warning>), MetainfoError>
             (Format::V1, layout, listed.files, listed.single_file, listed.padding)
         }
         (None, Some(tree)) => {
-            let layout = aligned(piece_length, &tree.files)?;
+            let lengths: Vec<u64> = tree.files.iter().map(|file| file.length).collect();
+            let layout = Layout::aligned_whole(piece_length, &lengths)?;
             (Format::V2, layout, tree.files, tree.single_file, Vec::new())
         }
         (Some(listed), Some(tree)) => {
