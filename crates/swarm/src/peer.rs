@@ -1,8 +1,8 @@
 //! What a swarm knows of one connection.
 //!
 //! Two-sided state says whose it is (BEP 3). Invariants: we ask only while `am_interested` and not choked (or the piece is
-//! allowed fast, BEP 6); `requests` are exactly the grants that the driver holds for this connection; `uploads` and
-//! `uploading` together never exceed [`MAX_QUEUED_UPLOADS`].
+//! allowed fast, BEP 6); `requests` are exactly the grants that the driver holds for this connection; `uploads` never
+//! exceeds [`MAX_QUEUED_UPLOADS`].
 
 use crate::blame::Sender;
 use crate::event::{Direction, PeerKey};
@@ -52,6 +52,16 @@ impl PeerPieces {
         }
         bits[byte] |= 0x80 >> (piece % 8);
         true
+    }
+
+    /// Adds an unchecked bitfield, whose length the codec bounds, to what was said.
+    pub(crate) fn add_unchecked(&mut self, more: Vec<u8>) {
+        let PeerPieces::Unchecked { bits, .. } = self else { return };
+        let before = std::mem::replace(bits, more);
+        bits.resize(bits.len().max(before.len()), 0);
+        for (byte, old) in bits.iter_mut().zip(before) {
+            *byte |= old;
+        }
     }
 
     /// Checks what was said against the number of pieces.
@@ -307,7 +317,7 @@ impl Peer {
     }
 
     pub(crate) fn check_invariants(&self, layout: Option<&Layout>) {
-        assert!(self.uploads.len() + self.uploading.len() <= MAX_QUEUED_UPLOADS, "uploads of {:?}", self.key);
+        assert!(self.uploads.len() <= MAX_QUEUED_UPLOADS, "uploads of {:?}", self.key);
         assert!(self.requests.len() as u32 <= MAX_PIPELINE, "requests to {:?}", self.key);
         let mut seen = BTreeSet::new();
         for asked in &self.requests {

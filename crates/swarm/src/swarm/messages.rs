@@ -78,22 +78,23 @@ impl<P> Swarm<P> {
 
     fn bitfield(&mut self, key: PeerKey, said: Said, out: &mut Effects<Effect<P>>) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
-        if std::mem::replace(&mut peer.bitfield_came, true) {
-            return self.fault(key, "a second bitfield", out);
+        // aria2 tells of several new pieces at once by another bitfield, at any time: it adds to what was said.
+        if std::mem::replace(&mut peer.bitfield_came, true) && !matches!(said, Said::Bits(_)) {
+            return self.fault(key, "a second time what it has", out);
         }
         if !peer.fast() && !matches!(said, Said::Bits(_)) {
             return self.fault(key, "a fast extension's message without the extension", out);
         }
         let Phase::Transfer(transfer) = &mut self.phase else {
-            peer.pieces = match said {
-                Said::All => PeerPieces::Unchecked { all: true, bits: Vec::new() },
-                Said::None => return,
-                Said::Bits(bits) => PeerPieces::Unchecked { all: false, bits },
-            };
+            match said {
+                Said::All => peer.pieces = PeerPieces::Unchecked { all: true, bits: Vec::new() },
+                Said::None => {}
+                Said::Bits(bits) => peer.pieces.add_unchecked(bits),
+            }
             return;
         };
         let pieces = transfer.info.layout().pieces();
-        let bits = match said {
+        let mut bits = match said {
             Said::All => Bitfield::full(pieces),
             Said::None => return,
             Said::Bits(bytes) => match Bitfield::from_bytes(pieces, &bytes) {
@@ -103,6 +104,9 @@ impl<P> Swarm<P> {
         };
         if let PeerPieces::Known(before) = &peer.pieces {
             transfer.picker.peer_left(before);
+            for piece in before.iter_set() {
+                bits.set(piece);
+            }
         }
         transfer.picker.peer_joined(&bits);
         peer.wanted_pieces = transfer.picker.count_wanted(&bits);

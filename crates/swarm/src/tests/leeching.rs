@@ -134,6 +134,21 @@ fn a_choke_without_the_fast_extension_takes_all_requests_back() {
 }
 
 #[test]
+fn a_later_bitfield_adds_to_what_a_peer_has() {
+    let mut script = Script::with(4, []);
+    let peer = script.join_as([7; 20], false);
+    script
+        .say(peer, Message::Bitfield(vec![0x80]))
+        .say(peer, Message::Unchoke)
+        .say(peer, Message::Bitfield(vec![0x30]));
+    let effects = script.effects();
+    assert_eq!(disconnected(&effects, peer), None);
+    let asked =
+        effects.iter().filter_map(|e| if let Effect::Grant { block, .. } = e { Some(block.piece.0) } else { None });
+    assert_eq!(asked.collect::<BTreeSet<_>>(), BTreeSet::from([0, 2, 3]));
+}
+
+#[test]
 fn what_a_mute_peer_keeps_goes_to_others_and_it_is_let_go() {
     let mut script = Script::with(4, []);
     let mute = script.open_seed();
