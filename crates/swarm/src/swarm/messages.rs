@@ -78,10 +78,8 @@ impl<P> Swarm<P> {
 
     fn bitfield(&mut self, key: PeerKey, said: Said, out: &mut Effects<Effect<P>>) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
-        // aria2 tells of several new pieces at once by another bitfield, at any time: it adds to what was said.
-        if std::mem::replace(&mut peer.bitfield_came, true) && !matches!(said, Said::Bits(_)) {
-            return self.fault(key, "a second time what it has", out);
-        }
+        // aria2 tells of several new pieces at once by another of these, at any time: it adds to what was said.
+        peer.bitfield_came = true;
         if !peer.fast() && !matches!(said, Said::Bits(_)) {
             return self.fault(key, "a fast extension's message without the extension", out);
         }

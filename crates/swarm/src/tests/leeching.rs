@@ -149,6 +149,14 @@ fn a_later_bitfield_adds_to_what_a_peer_has() {
 }
 
 #[test]
+fn a_peer_may_say_late_that_it_has_all() {
+    let mut script = Script::with(4, [0, 1]);
+    let peer = script.join();
+    script.say(peer, Message::HaveNone).say(peer, Message::Unchoke).say(peer, Message::HaveAll);
+    assert!(script.asked_of(peer).iter().any(|block| block.piece.0 >= 2));
+}
+
+#[test]
 fn what_a_mute_peer_keeps_goes_to_others_and_it_is_let_go() {
     let mut script = Script::with(4, []);
     let mute = script.open_seed();
