@@ -3,12 +3,17 @@
 //! Three ways to answer: a download puts files where their *safe* names say; a seed of what was downloaded or shared
 //! elsewhere *finds* each file by its exact name or else by its safe one; a share reads files where the *scan* met
 //! them, whatever they are called in the torrent. Everything below works on the answer alone.
+//!
+//! Symlinks: what is only read is the user's own, so links in it that stay inside the folder that was named are
+//! resolved here, once; opening follows none, whatever changes later. Where a download writes, nothing is resolved.
 
 use crate::path::{SafePath, safe_paths};
 use crate::source::Scan;
 use crate::sys;
+use rustix::io::Errno;
 use shoal_layout::FileIndex;
 use shoal_metainfo::Info;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// The places of a torrent's files: each below one of a few base folders.
@@ -28,7 +33,8 @@ impl Place {
         Place::below(output, files)
     }
 
-    /// Below `data`: the exact name of each file where there is such a file, else the safe one. For reading only.
+    /// Below `data`: the exact name of each file where there is such a file, else the safe one; through symlinks if
+    /// they lead to a place below `data`, as a share follows them. For reading only. Cost: a look at each file.
     pub fn found(info: &Info, data: &Path) -> Place {
         let mut place = Place::safe(info, data, false);
         let Ok(folder) = sys::open_folder(data) else { return place };
@@ -36,12 +42,23 @@ impl Place {
         for ((_, safe), file) in place.files.iter_mut().zip(info.files()) {
             let exact = SafePath::exact(root.into_iter().chain(file.path.iter().map(String::as_str)));
             if let Some(exact) = exact.filter(|exact| exact != safe)
-                && sys::open_below(&folder, &exact, sys::Access::Read).is_ok()
+                && (sys::open_below(&folder, &exact, sys::Access::Read).is_ok()
+                    || resolved(data, &folder, &exact).is_some())
             {
                 *safe = exact;
             }
         }
-        Place::below(data, place.files.into_iter().map(|(_, path)| path).collect())
+        // The root's name is that of the first file, so it is taken before links are resolved.
+        let mut place = Place::below(data, place.files.into_iter().map(|(_, path)| path).collect());
+        for ((_, path), file) in place.files.iter_mut().zip(info.files()) {
+            // A symlink of the torrent itself (BEP 47) has no bytes to read.
+            if file.attributes.symlink.is_none()
+                && let Some(real) = resolved(data, &folder, path)
+            {
+                *path = real;
+            }
+        }
+        place
     }
 
     /// Where the scan met them, in the scan's order, which is that of canonical torrents.
@@ -105,4 +122,15 @@ impl Place {
     pub(crate) fn folder(&self) -> &Path {
         &self.bases[0]
     }
+}
+
+/// Where a path leads that has a symlink in it, below the same folder. `None` if it has none, or leads elsewhere.
+fn resolved(data: &Path, folder: &OwnedFd, path: &SafePath) -> Option<SafePath> {
+    match sys::stat_below(folder, path) {
+        Err(error) if sys::is(&error, Errno::LOOP) => {}
+        _ => return None,
+    }
+    let real = path.below(data).canonicalize().ok()?;
+    let below = real.strip_prefix(data.canonicalize().ok()?).ok()?;
+    SafePath::exact(below.to_str()?.split('/'))
 }

@@ -2,6 +2,7 @@
 //! checking and creating.
 
 mod hashing;
+mod place;
 mod resume;
 mod storage;
 

@@ -106,7 +106,9 @@ fn check(
 ) -> Result<(Bitfield, Problems), StorageError> {
     let all = Bitfield::full(torrent.info.layout().pieces());
     let good = hashing::check(storage, &torrent.info, &torrent.layers, &all, watch)?;
-    Ok((good, storage.problems().into_iter().collect()))
+    // A symlink of the torrent (BEP 47) is created only if the user asks, and has no bytes.
+    let is_link = |file: FileIndex| torrent.info.files()[file.as_usize()].attributes.symlink.is_some();
+    Ok((good, storage.problems().into_iter().filter(|&(file, _)| !is_link(file)).collect()))
 }
 
 /// The bad files, and how many wrong pieces each has.
