@@ -14,8 +14,8 @@ fn libtorrent_and_aria2_exchange_a_tree_by_magnet() {
 }
 
 #[test]
-fn libtorrent_and_aria2_exchange_a_hybrid() {
-    there_and_back(Client::Libtorrent, Client::Aria2, "hybrid", By::File);
+fn libtorrent_exchanges_a_hybrid_tree_with_itself() {
+    there_and_back(Client::Libtorrent, Client::Libtorrent, "hybrid", By::File);
 }
 
 #[test]

@@ -93,16 +93,6 @@ fn aria2_v1_by_magnet() {
 }
 
 #[test]
-fn aria2_hybrid_by_file() {
-    there_and_back(Client::Shoal, Client::Aria2, "hybrid", By::File);
-}
-
-#[test]
-fn aria2_hybrid_by_magnet() {
-    there_and_back(Client::Shoal, Client::Aria2, "hybrid", By::Magnet);
-}
-
-#[test]
 fn libtorrent_v1_by_file() {
     there_and_back(Client::Shoal, Client::Libtorrent, "v1", By::File);
 }
@@ -157,7 +147,7 @@ fn same_hashes(maker: Client, format: &str, readers: &[Client]) {
 #[test]
 fn others_see_the_hashes_of_what_shoal_creates() {
     same_hashes(Client::Shoal, "v1", &[Client::Transmission, Client::Aria2, Client::Libtorrent]);
-    same_hashes(Client::Shoal, "hybrid", &[Client::Aria2, Client::Libtorrent]);
+    same_hashes(Client::Shoal, "hybrid", &[Client::Libtorrent]);
     same_hashes(Client::Shoal, "v2", &[Client::Libtorrent]);
 }
 
