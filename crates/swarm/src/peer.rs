@@ -146,7 +146,7 @@ pub(crate) struct Peer {
     /// How often that was, since its last block.
     pub(crate) snubs: u32,
 
-    /// Requests refused because the queue was full, since the queue was last half empty.
+    /// Requests refused because the queue was full.
     pub(crate) overflow: u32,
     /// Parts of metadata served.
     pub(crate) metadata_served: u64,

@@ -66,6 +66,8 @@ pub struct Swarm<P> {
     demand: Option<Demand>,
     /// Ids and addresses of those who lied.
     banned: BTreeSet<Sender>,
+    /// Ids of those who had everything when they left; see `connections.rs`.
+    left_complete: BTreeSet<[u8; 20]>,
     download: Rate,
     upload: Rate,
     /// Payload that came and was thrown away: corrupt, twice, or never asked for.
@@ -104,6 +106,7 @@ impl<P> Swarm<P> {
             slots: FIRST_SLOTS,
             demand: None,
             banned: BTreeSet::new(),
+            left_complete: BTreeSet::new(),
             download: Rate::new(Time::ZERO),
             upload: Rate::new(Time::ZERO),
             wasted: 0,

@@ -7,7 +7,7 @@ use crate::peer::{MAX_QUEUED_UPLOADS, Peer};
 use shoal_machine::Effects;
 use shoal_wire::{Extended, ExtendedHandshake, Handshake, Message, extension_ids};
 use std::cmp::Ordering;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// A keep-alive is sent after so long a silence of ours (BEP 3: two minutes is usual).
@@ -18,9 +18,20 @@ const SILENCE: Duration = Duration::from_secs(180);
 const PRESUMED: Duration = Duration::from_secs(3);
 /// Distrusted ids and addresses kept, at most. Chosen.
 const MAX_BANNED: usize = 4_096;
+/// Ids of peers that left with everything, kept at most; more are not counted. Chosen: 80 KiB.
+const MAX_LEFT_COMPLETE: usize = 4_096;
 /// Bytes that nobody asked for, from one peer, beyond which it is one that floods. Chosen: what a slow cancel leaves
 /// behind is at most a pipeline.
 const MAX_UNREQUESTED_BYTES: u64 = 64 << 20;
+
+/// Whether an address stands for one peer, as far as that can be told: on a local network or one machine (where addresses
+/// are private or loopback) several peers share one, and a ban must not hit the others.
+fn is_one_peers(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => !(ip.is_private() || ip.is_loopback() || ip.is_link_local()),
+        IpAddr::V6(ip) => !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()),
+    }
+}
 
 impl<P> Swarm<P> {
     pub(super) fn connected(
@@ -80,7 +91,7 @@ impl<P> Swarm<P> {
             return Some(DisconnectReason::SelfConnection);
         }
         let sender = Sender { addr, peer_id: handshake.peer_id };
-        if self.banned.iter().any(|banned| banned.addr == sender.addr || banned.peer_id == sender.peer_id) {
+        if self.is_banned(sender) {
             return Some(DisconnectReason::Banned);
         }
         if let Some(older) = self.same_peer(handshake) {
@@ -95,6 +106,14 @@ impl<P> Swarm<P> {
             return (!replaces).then_some(DisconnectReason::Duplicate);
         }
         (self.peers.len() >= self.config.max_peers).then_some(DisconnectReason::Full)
+    }
+
+    /// Whether this one lied before: by its id, by where it listens, or, where an address is one peer's, by its address.
+    pub(super) fn is_banned(&self, sender: Sender) -> bool {
+        self.banned.iter().any(|banned| {
+            let same_host = banned.addr.ip() == sender.addr.ip() && is_one_peers(sender.addr.ip());
+            same_host || banned.addr == sender.addr || banned.peer_id == sender.peer_id
+        })
     }
 
     fn same_peer(&self, handshake: &Handshake) -> Option<PeerKey> {
@@ -177,6 +196,9 @@ impl<P> Swarm<P> {
         let Some(peer) = self.peers.remove(&key) else { return false };
         self.touched.remove(&key);
         self.rivals_changed = true;
+        if peer.is_seed() && self.left_complete.len() < MAX_LEFT_COMPLETE {
+            self.left_complete.insert(peer.handshake.peer_id);
+        }
         match &mut self.phase {
             Phase::Metadata(fetch) => fetch.peer_left(key),
             Phase::Preparing => {}

@@ -151,8 +151,12 @@ impl<P> Swarm<P> {
         peer.upload_only |= handshake.upload_only;
         let offer = handshake.ut_metadata.and(handshake.metadata_size);
         peer.extensions = Some(handshake);
+        let sender = peer.sender();
         if let Some(addr) = peer.listens_on() {
             self.addresses.connected(addr);
+        }
+        if self.is_banned(sender) {
+            return self.close(key, DisconnectReason::Banned, out);
         }
         if let Phase::Metadata(fetch) = &mut self.phase
             && let Some(size) = offer

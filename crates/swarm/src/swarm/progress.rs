@@ -43,6 +43,8 @@ pub struct SwarmProgress {
     pub dialing: u32,
     /// Peers that were banned.
     pub banned: u32,
+    /// Peers that were connected at some time and had everything, each counted once; of those that left a few thousand.
+    pub seeds_seen: u32,
     /// Whether the disk refuses writes at present.
     pub disk_trouble: bool,
     /// Whether everything chosen is there.
@@ -62,6 +64,8 @@ impl<P> Swarm<P> {
             upload_rate: self.upload.over(self.now, 5),
             peers: self.peers.len() as u32,
             seeds: count(&|peer| peer.is_seed()),
+            seeds_seen: self.left_complete.len() as u32
+                + count(&|peer| peer.is_seed() && !self.left_complete.contains(&peer.handshake.peer_id)),
             unchoking: count(&|peer| !peer.peer_choking),
             interesting: count(&|peer| peer.am_interested),
             known_addresses: self.addresses.len() as u32,

@@ -102,10 +102,10 @@ impl<P> Swarm<P> {
             let PeerPieces::Known(bits) = &peer.pieces else { continue };
             if bits.get(piece) {
                 peer.wanted_pieces = peer.wanted_pieces.saturating_sub(1);
-            } else {
-                peer.last_sent = self.now;
-                out.push(Effect::Send { peer: peer.key, message: Message::Have(piece.0) });
             }
+            // Also to those who have it (as libtorrent): so a seed sees how far we are, and that we became complete.
+            peer.last_sent = self.now;
+            out.push(Effect::Send { peer: peer.key, message: Message::Have(piece.0) });
         }
         if transfer.complete {
             self.completed(out);

@@ -18,9 +18,9 @@ const UPLOAD_WINDOW: u64 = 512 << 10;
 /// The longest run that any client ever asked for at once (BEP 3, older texts); what is longer than a block is refused, what
 /// is longer than this is no mistake.
 const MAX_REQUEST: u32 = 128 << 10;
-/// Requests over the bound of the queue after which the peer is one that floods. Chosen: `reqq` told it the bound, so an
-/// honest peer has none; one that ignores `reqq` may fill its pipeline twice or so.
-const MAX_OVERFLOW: u32 = 10_000;
+/// Requests over the bound of the queue after which the peer is one that floods, beside four for each block that it was
+/// sent. Chosen: `reqq` told it the bound; one that ignores it and asks again for what was refused is still served.
+const MAX_OVERFLOW: u64 = 10_000;
 
 impl<P> Swarm<P> {
     pub(super) fn requested(&mut self, key: PeerKey, asked: RawBlock, out: &mut Effects<Effect<P>>) {
@@ -41,15 +41,14 @@ impl<P> Swarm<P> {
         if peer.uploads.contains(&block) || peer.uploading.contains(&block) {
             return;
         }
-        if peer.uploads.len() + peer.uploading.len() >= MAX_QUEUED_UPLOADS {
+        // Those that are being sent are not counted: the peer may have them already, and their place filled.
+        if peer.uploads.len() >= MAX_QUEUED_UPLOADS {
             peer.overflow += 1;
-            if peer.overflow > MAX_OVERFLOW {
+            let served = peer.upload.total() / u64::from(BLOCK_LENGTH);
+            if u64::from(peer.overflow) > MAX_OVERFLOW + 4 * served {
                 return self.ban_peer(key, DisconnectReason::Protocol("floods requests"), out);
             }
             return self.refuse(key, asked, out);
-        }
-        if peer.uploads.len() < MAX_QUEUED_UPLOADS / 2 {
-            peer.overflow = 0;
         }
         peer.uploads.push_back(block);
         self.uploads_due = true;

@@ -215,3 +215,42 @@ proptest! {
 fn digests_of(blocks: &[(shoal_layout::BlockRef, Mark)]) -> Vec<[u8; 32]> {
     blocks.iter().map(|(_, mark)| [*mark as u8; 32]).collect()
 }
+
+#[test]
+fn a_banned_peer_under_another_id_and_port_is_known_by_where_it_listens() {
+    let mut script = Script::with(1, []);
+    let liar = script.open_seed();
+    for block in script.asked_of(liar) {
+        script.block(liar, block, 1);
+    }
+    script.corrupt(0, &[1, 1]);
+    let back = PeerKey(77);
+    let handshake = shoal_wire::Handshake::new(script.info.hashes().wire(), [99; 20], false, false);
+    let addr = std::net::SocketAddr::new(Script::addr(0).ip(), 40_000);
+    script.feed(Event::Connected { peer: back, addr, direction: Direction::Incoming, handshake });
+    assert_eq!(disconnected(&script.effects(), back), None, "another peer may have the same private address");
+    let handshake = ExtendedHandshake { port: Some(Script::addr(0).port()), ..ExtendedHandshake::default() };
+    script.say(back, Message::Extended { id: 0, message: Extended::Handshake(handshake) });
+    assert_eq!(disconnected(&script.effects(), back), Some(DisconnectReason::Banned));
+}
+
+#[test]
+fn one_that_asks_for_more_than_it_was_told_but_takes_what_it_asks_for_is_served() {
+    let mut script = Script::with(2_000, 0..2_000);
+    let peer = script.join();
+    script.say(peer, Message::HaveNone).say(peer, Message::Interested);
+    let layout = script.info.layout().clone();
+    for round in 0..40_000_u32 {
+        // Always over the bound, and each upload is taken at once.
+        script.say(peer, Message::Request(raw(round % 1_900, 0, BLOCK)));
+        script.say(peer, Message::Request(raw((round + 1) % 1_900, 0, BLOCK)));
+        let effects = script.effects();
+        assert_eq!(disconnected(&effects, peer), None, "in round {round}");
+        for effect in effects {
+            if let Effect::Upload { block, .. } = effect {
+                assert!(layout.block(block.piece.0, block.begin, block.length).is_some());
+                script.feed(Event::Uploaded { peer, block });
+            }
+        }
+    }
+}
