@@ -59,6 +59,8 @@ pub struct Progress {
     pub peers: u32,
     /// Connected peers that have everything.
     pub full_copies: u32,
+    /// Peers that had everything while they were connected to us, also those that have left; each counted once.
+    pub full_copies_seen: u32,
     /// Addresses of peers that are known.
     pub known_addresses: u32,
     /// Peers that were banned.

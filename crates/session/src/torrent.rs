@@ -426,12 +426,13 @@ impl TorrentTask {
     async fn end(mut self, mut queues: Queues) {
         self.tell_host(HostEvent::Left(self.key));
         self.requests.shutdown().await;
-        for connection in self.connections.values() {
-            connection.outbox.close();
-            connection.stream.close();
+        for (peer, connection) in &self.connections {
+            // Who was told to close still sends what was ordered before, such as the last pieces that we have.
+            if !self.closing.contains(peer) {
+                connection.outbox.close();
+                connection.stream.close();
+            }
         }
-        // Whoever waits to hand on a batch ends.
-        drop(queues.batches);
         self.connections.clear();
         while self.opening || self.storing > 0 || self.flushing || self.finishing {
             match queues.inbox.recv().await {
@@ -448,7 +449,18 @@ impl TorrentTask {
                 None => break,
             }
         }
-        let joined = async { while self.tasks.join_next().await.is_some() {} };
+        let joined = async {
+            loop {
+                tokio::select! {
+                    ended = self.tasks.join_next() => if ended.is_none() { break },
+                    // Nobody waits in vain to hand on a batch.
+                    batch = queues.batches.recv() => if let Some(FromPeer::Connected(_, connection)) = batch {
+                        connection.outbox.close();
+                        connection.stream.close();
+                    },
+                }
+            }
+        };
         // What is left sits in a handshake.
         let _ = tokio::time::timeout(JOIN_TIMEOUT, joined).await;
         self.tasks.shutdown().await;

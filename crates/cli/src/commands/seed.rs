@@ -261,6 +261,11 @@ async fn serve(
         tokio::select! {
             _ = &mut stop => {
                 follow.stop().await;
+                // Of thousands of torrents most have nothing to tell.
+                let seen = follow.last().full_copies_seen;
+                if alone || seen > 0 {
+                    reporter.say(Level::Normal, &format!("{shown}: {}", share::copies(seen)));
+                }
                 return Ok(());
             }
             step = follow.step() => match step {

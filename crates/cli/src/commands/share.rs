@@ -69,7 +69,6 @@ pub(super) async fn run(args: ShareArgs, context: &Context, interrupt: Interrupt
 
 /// Follows the torrent until Ctrl-C.
 async fn serve(mut follow: Follow, interrupt: &Interrupt, context: &Context) -> Outcome {
-    let mut most_copies = 0;
     loop {
         tokio::select! {
             () = interrupt.raised() => break,
@@ -79,19 +78,21 @@ async fn serve(mut follow: Follow, interrupt: &Interrupt, context: &Context) -> 
                 Step::Metadata(_) | Step::Checked(_) | Step::Complete => {}
             },
         }
-        most_copies = most_copies.max(follow.last().full_copies);
     }
     context.reporter.say(Level::Normal, "stopping");
-    most_copies = most_copies.max(follow.last().full_copies);
     follow.stop().await;
-    let sent = crate::size::bytes(follow.last().uploaded);
-    let copies = match most_copies {
-        0 => "no full copy was seen elsewhere".to_owned(),
-        1 => "1 other was seen with all of it".to_owned(),
-        many => format!("{many} others were seen with all of it"),
-    };
+    let (copies, sent) = (copies(follow.last().full_copies_seen), crate::size::bytes(follow.last().uploaded));
     context.reporter.say(Level::Normal, &format!("stopped: {copies}; {sent} sent"));
     Ok(Exit::Done)
+}
+
+/// How many others were seen with everything.
+pub(super) fn copies(seen: u32) -> String {
+    match seen {
+        0 => "no full copy was seen elsewhere".to_owned(),
+        1 => "1 peer has all of it".to_owned(),
+        many => format!("{many} peers have all of it"),
+    }
 }
 
 /// The link with our own addresses in it.

@@ -151,6 +151,7 @@ fn snapshot(swarm: &SwarmProgress, phase: Phase) -> Progress {
         wasted: swarm.wasted,
         peers: swarm.peers,
         full_copies: swarm.seeds,
+        full_copies_seen: swarm.seeds_seen,
         known_addresses: swarm.known_addresses,
         banned: swarm.banned,
     }

@@ -9,7 +9,7 @@ async fn transfers(format: Format, by_magnet: bool, length: usize) {
     let data = bytes(length);
     let torrent = torrent(format, &data);
     let (from, to) = (Here::new().await, Here::new().await);
-    let (_seed, _seed_events) = from.seed(&torrent, &data).await;
+    let (seed, _seed_events) = from.seed(&torrent, &data).await;
     let source = if by_magnet {
         TorrentSource::Magnet(Magnet::new(torrent.info.hashes()))
     } else {
@@ -31,6 +31,8 @@ async fn transfers(format: Format, by_magnet: bool, length: usize) {
     let last = download.progress().borrow().clone();
     assert_eq!((last.phase, last.done_bytes, last.total_bytes), (Phase::Stopped, length as u64, length as u64));
     assert_eq!(last.downloaded, length as u64, "nothing is fetched twice");
+    // It said so before it left, however soon that was.
+    patiently(seed.progress().wait_for(|progress| progress.full_copies_seen == 1)).await.unwrap();
     from.session.shutdown().await;
     to.session.shutdown().await;
     no_task_is_left().await;

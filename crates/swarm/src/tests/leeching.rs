@@ -297,3 +297,18 @@ fn of_two_senders_only_the_liar_is_banned_once_the_piece_is_right() {
         !effects.iter().any(|e| matches!(e, Effect::Notice(Notice::Banned { addr, .. }) if *addr == Script::addr(0)))
     );
 }
+
+#[test]
+fn a_seed_hears_of_the_last_piece_before_it_is_left() {
+    let mut script = Script::with(2, [0]);
+    let seed = script.open_seed();
+    for block in script.asked_of(seed) {
+        script.block(seed, block, 1);
+    }
+    script.effects();
+    script.written(1, &[]);
+    let effects = script.effects();
+    let told = effects.iter().position(|e| matches!(e, Effect::Send { message: Message::Have(1), .. }));
+    let left = effects.iter().position(|e| matches!(e, Effect::Disconnect { .. }));
+    assert!(told.is_some() && told < left, "{effects:?}");
+}

@@ -174,3 +174,24 @@ fn two_connections_to_one_peer_become_one_and_our_own_none() {
     let own = script.join_as([b'S'; 20], true);
     assert_eq!(disconnected(&script.effects(), own), Some(DisconnectReason::SelfConnection));
 }
+
+#[test]
+fn a_leech_that_becomes_complete_and_leaves_was_seen_once() {
+    let mut script = Script::with(4, 0..4);
+    for _ in 0..2 {
+        let leech = script.join_as([7; 20], true);
+        script.say(leech, Message::HaveNone);
+        for piece in 0..3 {
+            script.say(leech, Message::Have(piece));
+        }
+        script.feed(Event::Disconnected { peer: leech });
+    }
+    assert_eq!(script.swarm.progress().seeds_seen, 0);
+    let leech = script.join_as([7; 20], true);
+    script.say(leech, Message::Bitfield(vec![0b1110_0000])).say(leech, Message::Have(3));
+    script.feed(Event::Disconnected { peer: leech });
+    let again = script.join_as([7; 20], true);
+    script.say(again, Message::HaveAll);
+    let progress = script.swarm.progress();
+    assert_eq!((progress.seeds_seen, progress.peers), (1, 0), "a seed is no use to a seed");
+}
