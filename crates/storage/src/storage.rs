@@ -282,15 +282,6 @@ impl Storage {
         Ok(())
     }
 
-    /// Tells the system that the file in which a piece begins is read from front to back.
-    pub(crate) fn advise_sequential(&self, piece: PieceIndex) {
-        if let Some(file) = self.layout.files_in(piece).next()
-            && let Ok(handle) = self.file(file, Access::Read)
-        {
-            sys::advise_sequential(&handle);
-        }
-    }
-
     fn read_slot(&self, offset: u64, buffer: &mut [u8]) -> Result<(), StorageError> {
         let handle = self.part.file(&self.files, true)?.expect("opened or an error");
         let count =
@@ -309,17 +300,7 @@ impl Storage {
         Ok(())
     }
 
-    /// Whether all bytes of a piece are holes on disk, or gaps. Small runs are not asked for: reading is as cheap.
-    pub(crate) fn is_hole(&self, piece: PieceIndex) -> bool {
-        let whole = BlockRef { piece, begin: 0, length: self.layout.piece_size(piece) };
-        self.layout.slices(whole).all(|slice| match slice.file {
-            None => true,
-            Some(_) if slice.length < HOLE_BYTES => false,
-            Some(file) => !self.part.has(piece) && self.is_hole_in(file, slice.offset..slice.offset + slice.length),
-        })
-    }
-
-    fn short(&self, file: FileIndex, length: u64) -> StorageError {
+    pub(crate) fn short(&self, file: FileIndex, length: u64) -> StorageError {
         StorageError::Short { path: self.path(file), length, expected: self.layout.file_length(file) }
     }
 
@@ -340,14 +321,6 @@ impl Storage {
             }
             Err(error) => matches!(error, StorageError::Missing { .. }),
         }
-    }
-
-    /// Whether a run in a file's place is a hole before the file's end.
-    fn is_hole_in(&self, file: FileIndex, span: Range<u64>) -> bool {
-        self.file(file, Access::Read).is_ok_and(|handle| {
-            handle.metadata().is_ok_and(|metadata| metadata.len() >= span.end)
-                && sys::next_data(&handle, span.start).is_ok_and(|data| data.is_none_or(|data| data >= span.end))
-        })
     }
 
     /// Puts everything written before this call on the disk, and the folders of new files. After an error nothing
@@ -505,9 +478,6 @@ impl Storage {
         FileKey { storage: self.id, file: file.0 }
     }
 }
-
-/// Below this a hole is not worth a question. Chosen: less than any piece that takes long to hash.
-const HOLE_BYTES: u64 = 16 * 1024;
 
 impl Drop for Storage {
     fn drop(&mut self) {

@@ -271,12 +271,30 @@ pub(crate) fn next_data(file: &File, offset: u64) -> io::Result<Option<u64>> {
     Ok((offset < file.metadata()?.len()).then_some(offset))
 }
 
-/// Tells the system that a file is read from front to back, so that it reads far ahead. Advice only.
-pub(crate) fn advise_sequential(file: &File) {
+/// Whether a byte is in memory already; `None` if the file system cannot say. Never waits for the disk.
+pub(crate) fn is_cached_at(file: &File, offset: u64) -> Option<bool> {
     #[cfg(target_os = "linux")]
-    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::Sequential);
+    {
+        let mut byte = [0];
+        match rustix::io::preadv2(file, &mut [IoSliceMut::new(&mut byte)], offset, ReadWriteFlags::NOWAIT) {
+            Ok(count) => Some(count == 1),
+            Err(Errno::AGAIN) => Some(false),
+            Err(_) => None,
+        }
+    }
     #[cfg(not(target_os = "linux"))]
-    let _ = file;
+    {
+        let _ = (file, offset);
+        None
+    }
+}
+
+/// Asks the disk for a run that will be read. Advice only.
+pub(crate) fn read_ahead(file: &File, offset: u64, length: u64) {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::fs::fadvise(file, offset, std::num::NonZero::new(length), rustix::fs::Advice::WillNeed);
+    #[cfg(not(target_os = "linux"))]
+    let _ = (file, offset, length);
 }
 
 /// Puts a file's bytes on the disk.
