@@ -25,7 +25,7 @@ use crate::peer::{self, Connection, Opened, Ports};
 use crate::pool::Block;
 use crate::registry::Registered;
 use crate::session::Shared;
-use files::{Checking, Opening, Purpose, Ready, TorrentFiles};
+use files::{Checking, Flushed, Opening, Purpose, Ready, TorrentFiles};
 use shoal_discovery::networks::{Scope, peer_allowed};
 use shoal_machine::{Effects, Machine};
 use shoal_metainfo::{Info, InfoHashes, PieceLayers};
@@ -80,9 +80,9 @@ pub(crate) enum ToTorrent {
     /// The files are open, or cannot be.
     Opened(Box<Result<Ready, SessionError>>),
     /// The files of a complete download are in their last form, or not.
-    Finished(Result<(), shoal_storage::StorageError>),
-    /// The journal was written.
-    Flushed,
+    Finished(Flushed, Result<(), shoal_storage::StorageError>),
+    /// The journal was written, or not.
+    Flushed(Flushed),
     /// The user stops it, or the session does.
     Stop,
 }
@@ -116,6 +116,8 @@ pub(crate) struct TorrentTask {
     pub(super) files: Option<Arc<TorrentFiles>>,
     pub(super) storing: usize,
     pub(super) flushing: bool,
+    /// Whether the last sync failed.
+    sync_failed: bool,
     /// The files get their last form.
     pub(super) finishing: bool,
     finish_at: Option<Instant>,
@@ -232,15 +234,37 @@ impl TorrentTask {
                 drop(permit);
             }
             ToTorrent::Opened(result) => self.opened(*result),
-            ToTorrent::Finished(result) => self.finished(result),
-            ToTorrent::Flushed => self.flushing = false,
+            ToTorrent::Finished(flushed, result) => self.finished(flushed, result),
+            ToTorrent::Flushed(flushed) => {
+                self.flushing = false;
+                self.flushed(flushed);
+            }
             ToTorrent::Stop => self.stop(),
         }
     }
 
-    fn finished(&mut self, result: Result<(), shoal_storage::StorageError>) {
+    /// Pieces that could not be synced do not count any more.
+    fn flushed(&mut self, flushed: Flushed) {
+        match flushed.trouble {
+            Some(reason) => {
+                self.sync_failed = true;
+                self.report.disk_trouble(reason);
+            }
+            None if std::mem::take(&mut self.sync_failed) => self.report.disk_recovered(),
+            None => {}
+        }
+        for piece in flushed.lost {
+            self.feed(Event::Lost(piece));
+        }
+    }
+
+    fn finished(&mut self, flushed: Flushed, result: Result<(), shoal_storage::StorageError>) {
         self.finishing = false;
+        let lost = !flushed.lost.is_empty();
+        self.flushed(flushed);
         match result {
+            // It is not complete any more; when it is, this comes again.
+            _ if lost => {}
             Ok(()) => self.report.complete(),
             Err(error) => {
                 self.report.disk_trouble(error.to_string());
@@ -441,9 +465,9 @@ impl TorrentTask {
                     self.opening = false;
                     self.files = self.files.or(opened.ok().map(|ready| Arc::new(ready.files)));
                 }
-                Some(ToTorrent::Flushed) => self.flushing = false,
-                Some(ToTorrent::Finished(Ok(()))) => self.finished(Ok(())),
-                Some(ToTorrent::Finished(Err(_))) => self.finishing = false,
+                Some(ToTorrent::Flushed(_)) => self.flushing = false,
+                Some(ToTorrent::Finished(flushed, Ok(()))) => self.finished(flushed, Ok(())),
+                Some(ToTorrent::Finished(_, Err(_))) => self.finishing = false,
                 Some(_) => {}
                 // We hold a sender ourselves, so this does not come.
                 None => break,

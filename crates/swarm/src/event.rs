@@ -124,6 +124,8 @@ pub enum Event<P> {
         /// How it ended.
         outcome: StoreOutcome<P>,
     },
+    /// A piece that was written is not on the disk after all: it could not be synced. It is fetched again.
+    Lost(PieceIndex),
     /// The answer to `Effect::Metadata`, or the first event where the info dictionary was known from the start: files are
     /// open and checked, the transfer may begin.
     Ready {

@@ -256,6 +256,7 @@ impl<P> Machine for Swarm<P> {
             Event::Uploaded { peer, block } => self.uploaded(peer, block),
             Event::UploadFailed { peer, block, lost } => self.upload_failed(peer, block, lost, out),
             Event::Stored { piece, outcome } => self.stored(piece, outcome, out),
+            Event::Lost(piece) => self.lose_piece(piece, out),
             Event::Ready { info, layers, have, selection } => self.ready(info, layers, have, selection, out),
             Event::Select(selection) => self.select(selection, out),
             Event::Announced { tracker, result } => {

@@ -83,6 +83,7 @@ impl NewTorrent {
             files: None,
             storing: 0,
             flushing: false,
+            sync_failed: false,
             finishing: false,
             finish_at: None,
             driven: false,

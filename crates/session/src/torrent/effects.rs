@@ -173,11 +173,10 @@ impl TorrentTask {
         let (inbox, clock) = (self.inbox.clone(), self.shared.clock);
         self.finishing = true;
         self.shared.disk.run(move || {
-            let finished = files.finish();
-            if let Err(error) = files.flush(clock.now(), true) {
-                tracing::warn!(%error, "cannot write the resume state");
-            }
-            let _ = inbox.send(ToTorrent::Finished(finished));
+            // First: a failed sync names the pieces only here, and the next one may say nothing of them.
+            let flushed = files.flush(clock.now(), true);
+            let finished = if flushed.lost.is_empty() { files.finish() } else { Ok(()) };
+            let _ = inbox.send(ToTorrent::Finished(flushed, finished));
         });
     }
 
@@ -189,10 +188,7 @@ impl TorrentTask {
         self.flushing = true;
         let inbox = self.inbox.clone();
         self.shared.disk.run(move || {
-            if let Err(error) = files.flush(now, false) {
-                tracing::warn!(%error, "cannot write the resume state");
-            }
-            let _ = inbox.send(ToTorrent::Flushed);
+            let _ = inbox.send(ToTorrent::Flushed(files.flush(now, false)));
         });
     }
 }

@@ -75,6 +75,15 @@ pub(crate) struct TorrentFiles {
     writes: bool,
 }
 
+/// What became of a flush.
+#[derive(Debug, Default)]
+pub(crate) struct Flushed {
+    /// Pieces that must count as not written.
+    pub(crate) lost: Vec<PieceIndex>,
+    /// Why the data could not be synced: one line for the user.
+    pub(crate) trouble: Option<String>,
+}
+
 /// Keeps a second process, and a second torrent of this one, away from a download.
 pub(crate) fn lock(state_dir: &Path, files: &Files, hashes: &shoal_metainfo::InfoHashes) -> Result<Lock, SessionError> {
     Ok(Lock::acquire(state_dir, &identity(files, hashes))?)
@@ -208,10 +217,22 @@ impl TorrentFiles {
     }
 
     /// Syncs data and journal, if that is due or if `all`.
-    pub(crate) fn flush(&self, now: Time, all: bool) -> Result<(), ResumeError> {
-        match &*self.resume.read().unwrap_or_else(PoisonError::into_inner) {
+    pub(crate) fn flush(&self, now: Time, all: bool) -> Flushed {
+        let result = match &*self.resume.read().unwrap_or_else(PoisonError::into_inner) {
             Some(resume) => resume.flush(now, &self.storage, all),
             None => Ok(()),
+        };
+        match result {
+            Ok(()) => Flushed::default(),
+            Err(error @ ResumeError::Journal { .. }) => {
+                tracing::warn!(%error, "the resume state is not written");
+                Flushed::default()
+            }
+            Err(error) => {
+                let trouble = Some(error.to_string());
+                let ResumeError::Data { pieces: lost, .. } = error else { return Flushed::default() };
+                Flushed { lost, trouble }
+            }
         }
     }
 
@@ -226,5 +247,51 @@ impl TorrentFiles {
         if let Some(Err(error)) = resume.map(|resume| resume.stop(now, &self.storage)) {
             tracing::warn!(%error, "the resume state is not complete");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::BlockPool;
+
+    /// A v1 torrent of one file of one piece.
+    fn info(content: &[u8]) -> Arc<Info> {
+        let mut bytes = format!("d6:lengthi{}e4:name1:a12:piece lengthi16384e6:pieces20:", content.len()).into_bytes();
+        bytes.extend(shoal_hash::sha1(content));
+        bytes.push(b'e');
+        Arc::new(Info::parse(&bytes).unwrap().0)
+    }
+
+    #[test]
+    fn pieces_that_cannot_be_synced_are_named_and_not_claimed_later() {
+        let (output, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let info = info(b"some bytes");
+        let opening = || Opening {
+            layers: PieceLayers::empty(&info),
+            info: info.clone(),
+            files: Files::Folder(output.path().to_path_buf()),
+            purpose: Purpose::Download {
+                overwrite: false,
+                select: Box::new(|info: &Info| Ok(Selection::all(info.layout()))),
+            },
+            state_dir: Some(state.path().to_path_buf()),
+            open_files: OpenFiles::new(4),
+            checking: Arc::default(),
+        };
+        let files = open(opening()).unwrap().files;
+        let mut block = BlockPool::default().take(10);
+        block.copy_from_slice(b"some bytes");
+        let expected = info.piece_hashes(PieceIndex(0), &PieceLayers::empty(&info)).unwrap();
+        let blocks = vec![(info.layout().block(0, 0, 10).unwrap(), block)];
+        let outcome = files.store(Time::ZERO, PieceIndex(0), &expected, blocks, false);
+        assert!(matches!(outcome, StoreOutcome::Written { .. }));
+        std::fs::remove_file(output.path().join("a")).unwrap();
+        files.storage.close_files();
+        let flushed = files.flush(Time::ZERO, true);
+        assert_eq!(flushed.lost, [PieceIndex(0)]);
+        assert!(flushed.trouble.unwrap().contains("sync"));
+        files.stop(Time::ZERO);
+        assert!(open(opening()).unwrap().have.is_empty());
     }
 }

@@ -129,7 +129,8 @@ impl Report {
             },
             (None, Some(reason)) => Phase::Paused { reason: reason.clone() },
             (None, None) if !swarm.has_layout => Phase::Metadata,
-            (None, None) if self.complete => Phase::Seeding,
+            // Not if it lost a piece since.
+            (None, None) if self.complete && swarm.complete => Phase::Seeding,
             (None, None) => Phase::Downloading,
         };
         self.progress.send_replace(snapshot(&swarm, phase));

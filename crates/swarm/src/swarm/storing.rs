@@ -136,8 +136,10 @@ impl<P> Swarm<P> {
         if !transfer.picker.have().get(piece) {
             return;
         }
+        let was_complete = transfer.complete;
         transfer.picker.piece_lost(piece);
         transfer.count_piece(piece, true);
+        let lacks_again = was_complete && !transfer.complete;
         for peer in self.peers.values_mut() {
             let key = peer.key;
             peer.uploads.retain(|block| block.piece != piece);
@@ -146,6 +148,12 @@ impl<P> Swarm<P> {
                     peer: key,
                     message: Message::Extended { id, message: Extended::DontHave(piece.0) },
                 });
+            }
+            if let Some(id) = peer.extensions.as_ref().and_then(|extensions| extensions.upload_only_id)
+                && lacks_again
+            {
+                let message = Message::Extended { id, message: Extended::UploadOnly(false) };
+                out.push(Effect::Send { peer: key, message });
             }
         }
         self.recount_wanted();

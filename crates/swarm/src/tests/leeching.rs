@@ -2,8 +2,9 @@
 
 use super::script::*;
 use crate::*;
+use shoal_layout::PieceIndex;
 use shoal_pieces::Bitfield;
-use shoal_wire::{Message, MetadataMessage};
+use shoal_wire::{Extended, ExtendedHandshake, Message, MetadataMessage};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -311,4 +312,20 @@ fn a_seed_hears_of_the_last_piece_before_it_is_left() {
     let told = effects.iter().position(|e| matches!(e, Effect::Send { message: Message::Have(1), .. }));
     let left = effects.iter().position(|e| matches!(e, Effect::Disconnect { .. }));
     assert!(told.is_some() && told < left, "{effects:?}");
+}
+
+#[test]
+fn a_piece_that_could_not_be_synced_is_fetched_again() {
+    let mut script = Script::with(2, [0, 1]);
+    let leech = script.join();
+    let handshake = ExtendedHandshake { upload_only_id: Some(3), ..ExtendedHandshake::default() };
+    script.say(leech, Message::Extended { id: 0, message: Extended::Handshake(handshake) });
+    script.effects();
+    script.feed(Event::Lost(PieceIndex(1))).feed(Event::Lost(PieceIndex(1)));
+    let said = Message::Extended { id: 3, message: Extended::UploadOnly(false) };
+    assert_eq!(script.sent_to(leech).iter().filter(|message| **message == said).count(), 1);
+    let progress = script.swarm.progress();
+    assert!(!progress.complete && progress.pieces_done == 1);
+    let seed = script.open_seed();
+    assert_eq!(script.asked_of(seed).len(), 2);
 }
