@@ -46,6 +46,15 @@ proptest! {
             prop_assert!(block.length > 0 && block.end() <= layout.piece_size(block.piece));
         }
     }
+
+    #[test]
+    fn a_block_may_reach_the_end_of_its_piece_and_no_further(piece in 0_u32..4, begin in 0_u32..40_000) {
+        let layout = Layout::contiguous(1 << 15, &[100_000]).unwrap();
+        let size = [1 << 15, 1 << 15, 1 << 15, 100_000 - 3 * (1 << 15)][piece as usize];
+        let rest = size - begin.min(size);
+        prop_assert_eq!(layout.block(piece, begin, rest).is_some(), rest > 0);
+        prop_assert_eq!(layout.block(piece, begin, rest + 1), None);
+    }
 }
 
 #[test]

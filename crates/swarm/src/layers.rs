@@ -182,3 +182,40 @@ impl LayerTrees {
         proof
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file of 700 pieces of a block each, so that its layer is the leaves and comes in two runs.
+    fn fetch() -> (LayerFetch, Tree, Vec<[u8; 32]>) {
+        let hashes: Vec<[u8; 32]> = (0..700_u32).map(|n| shoal_hash::sha256(&n.to_be_bytes())).collect();
+        let length = 700 * 16_384;
+        let tree = Tree::new(length, 0, hashes.clone()).unwrap();
+        let missing = Missing { root: tree.root(), length, count: 700, runs: BTreeMap::new(), asked: BTreeMap::new() };
+        (LayerFetch { layer: 0, files: BTreeMap::from([(FileIndex(3), missing)]) }, tree, hashes)
+    }
+
+    fn answer(tree: &Tree, range: HashRange) -> Vec<[u8; 32]> {
+        tree.proof(0, u64::from(range.index), range.length, range.proof_layers).unwrap()
+    }
+
+    #[test]
+    fn a_forged_hash_or_uncle_is_noticed_and_the_run_is_asked_of_another() {
+        let (mut fetch, tree, hashes) = fetch();
+        let (liar, honest) = (PeerKey(1), PeerKey(2));
+        for forged in [0, 511, 512] {
+            let range = fetch.pick(Time::ZERO, liar, 1)[0];
+            assert_eq!((range.index, range.length), (0, 512));
+            let mut said = answer(&tree, range);
+            said[forged][0] ^= 1;
+            assert_eq!(fetch.came(liar, range, &said), Came::Forged, "hash {forged}");
+        }
+        let ranges = fetch.pick(Time::ZERO, honest, PIPELINE);
+        assert_eq!(ranges.iter().map(|range| range.index).collect::<Vec<_>>(), [0, 512]);
+        assert_eq!(fetch.came(liar, ranges[0], &answer(&tree, ranges[0])), Came::Unasked);
+        assert_eq!(fetch.came(honest, ranges[0], &answer(&tree, ranges[0])), Came::Kept);
+        assert_eq!(fetch.came(honest, ranges[1], &answer(&tree, ranges[1])), Came::Whole(FileIndex(3), hashes));
+        assert!(fetch.is_done());
+    }
+}

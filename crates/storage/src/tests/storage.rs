@@ -89,7 +89,7 @@ proptest! {
             for &piece in &written {
                 prop_assert_eq!(read(&storage, piece).unwrap(), piece_of(&layout, piece, &content));
                 let whole = BlockRef { piece: PieceIndex(piece), begin: 0, length: layout.piece_size(PieceIndex(piece)) };
-                let mut buffer = vec![0; whole.length as usize];
+                let mut buffer = vec![0xee; whole.length as usize];
                 if storage.read_cached(whole, &mut buffer) {
                     prop_assert_eq!(&buffer[..], piece_of(&layout, piece, &content));
                 }

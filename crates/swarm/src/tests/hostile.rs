@@ -254,3 +254,40 @@ fn one_that_asks_for_more_than_it_was_told_but_takes_what_it_asks_for_is_served(
         }
     }
 }
+
+#[test]
+fn who_asks_for_a_piece_that_is_not_here_is_refused_and_not_promised_it() {
+    let mut script = Script::with(40, 1..40);
+    let peer = script.join();
+    script.say(peer, Message::HaveNone).say(peer, Message::Interested);
+    assert!(script.sent_to(peer).contains(&Message::Unchoke));
+    let asked = raw(0, 0, BLOCK);
+    script.say(peer, Message::Request(asked));
+    let effects = script.effects();
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Upload { .. })));
+    assert!(effects.iter().any(|e| matches!(e, Effect::Send { message: Message::Reject(raw), .. } if *raw == asked)));
+}
+
+#[test]
+fn a_mute_peer_is_let_off_all_that_it_was_asked_for_and_another_is_asked() {
+    // Long enough to be far from the endgame, where others would be asked anyway.
+    let mut script = Script::with(200, []);
+    let mute = script.open_seed();
+    let asked = script.asked_of(mute);
+    assert!(!asked.is_empty());
+    script.pass(Duration::from_secs(62));
+    let effects = script.effects();
+    for &block in &asked {
+        assert!(effects.iter().any(|e| matches!(e, Effect::Revoke { peer, block: b } if *peer == mute && *b == block)));
+    }
+    let other = script.join();
+    script.say(other, Message::HaveNone);
+    for block in asked.iter().filter(|block| block.begin == 0) {
+        script.say(other, Message::Have(block.piece.0));
+    }
+    script.say(other, Message::Unchoke);
+    let again = script.asked_of(other);
+    // But for the one request by which the mute peer may prove that it is none.
+    let missed = asked.iter().filter(|block| !again.contains(block)).count();
+    assert!(missed <= 1, "{asked:?} {again:?}");
+}

@@ -1,5 +1,6 @@
 //! The swarm machine as claims: one swarm, scripted peers, no driver.
 
+mod announcing;
 mod hostile;
 mod leeching;
 mod script;
