@@ -13,6 +13,8 @@ mod lane;
 mod lanes;
 mod read;
 mod sequence;
+#[cfg(test)]
+mod tests;
 
 use crate::source::Scan;
 use crate::{Mode, OpenFiles, Place, Storage, StorageError};

@@ -11,6 +11,9 @@
 //! [`CRASH_WINDOW_NS`] of its last record. Pieces that are claimed were synced before and are never written to again,
 //! so a kill cannot make them wrong. [`Order`](crate::order) decides when what is synced and appended.
 //!
+//! The file is opened for each batch and closed again: a process may have thousands of torrents, most of which never
+//! write.
+//!
 //! Invariants: no damaged state is an error, at worst everything is checked; `have` is a subset of what is right on
 //! disk, unless somebody else wrote to a file in the moment of a kill.
 
@@ -139,7 +142,6 @@ struct Journal {
     path: PathBuf,
     identity: Identity,
     state: State,
-    file: File,
     chain: [u8; 32],
     /// Bytes of the file that are known good: a failed append is overwritten by the next.
     end: u64,
@@ -312,12 +314,11 @@ impl Journal {
         turn: u64,
         layout: &Layout,
     ) -> Result<Journal, ResumeError> {
-        let (file, chain, end) = write_head(&path, &state, &identity, layout)?;
+        let (chain, end) = write_head(&path, &state, &identity, layout)?;
         Ok(Journal {
             path,
             identity,
             state,
-            file,
             chain,
             end,
             head_end: end,
@@ -338,8 +339,8 @@ impl Journal {
     }
 
     fn rewrite(&mut self, layout: &Layout) -> Result<(), ResumeError> {
-        let (file, chain, end) = write_head(&self.path, &self.state, &self.identity, layout)?;
-        (self.file, self.chain, self.end, self.head_end, self.stale) = (file, chain, end, end, false);
+        let (chain, end) = write_head(&self.path, &self.state, &self.identity, layout)?;
+        (self.chain, self.end, self.head_end, self.stale) = (chain, end, end, false);
         Ok(())
     }
 
@@ -394,9 +395,16 @@ impl Journal {
         for run in pieces.chunk_by(|a, b| a.0 + 1 == b.0) {
             record(PIECES, run[0].0, [run.len() as u64, 0, 0]);
         }
-        sys::write_all_vectored_at(&self.file, &[IoSlice::new(&bytes)], self.end)
-            .and_then(|()| sys::sync_data(&self.file))
-            .map_err(|source| ResumeError::Journal { path: self.path.clone(), source })?;
+        let file = match File::options().write(true).open(&self.path) {
+            // Somebody removed it: a new one claims the same.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return self.rewrite(layout),
+            opened => opened,
+        };
+        file.and_then(|file| {
+            sys::write_all_vectored_at(&file, &[IoSlice::new(&bytes)], self.end)?;
+            sys::sync_data(&file)
+        })
+        .map_err(|source| ResumeError::Journal { path: self.path.clone(), source })?;
         self.chain = chain;
         self.end += bytes.len() as u64;
         Ok(())
@@ -408,13 +416,12 @@ fn write_head(
     state: &State,
     identity: &Identity,
     layout: &Layout,
-) -> Result<(File, [u8; 32], u64), ResumeError> {
+) -> Result<([u8; 32], u64), ResumeError> {
     let bytes = state.encode(identity, layout);
     let fail = |source| ResumeError::Journal { path: path.to_path_buf(), source };
     sys::replace_file(path, &bytes).map_err(fail)?;
-    let file = File::options().write(true).open(path).map_err(fail)?;
     let chain = bytes[bytes.len() - CHECKSUM_BYTES..].try_into().expect("32 bytes");
-    Ok((file, chain, bytes.len() as u64))
+    Ok((chain, bytes.len() as u64))
 }
 
 impl Loaded {
@@ -494,5 +501,21 @@ mod tests {
             let loaded = decode(&bytes, &identity, &layout).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(loaded.state.have.count(), piece / 2 + 1);
         }
+    }
+    #[test]
+    fn a_journal_that_was_removed_is_written_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let layout = Layout::contiguous(16, &[160]).unwrap();
+        let identity = Identity::of_hashes(vec![[1; 20]], folder.path());
+        let have = Bitfield::new(layout.pieces());
+        let state = State { clean: false, have, files: vec![None], part: None, wanted: vec![true] };
+        let mut journal = Journal::create(path.clone(), identity.clone(), state, 0, &layout).unwrap();
+        journal.append(&[PieceIndex(3)], &layout).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        journal.append(&[PieceIndex(5)], &layout).unwrap();
+        let loaded =
+            decode(&std::fs::read(&path).unwrap(), &identity, &layout).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(loaded.state.have.iter_set().collect::<Vec<_>>(), [PieceIndex(3), PieceIndex(5)]);
     }
 }

@@ -12,7 +12,7 @@ use shoal_layout::{BLOCK_LENGTH, BlockRef, FileIndex, Layout, PieceIndex, Select
 use std::path::Path;
 
 /// Bytes that differ everywhere, the gaps as zeros.
-fn content(layout: &Layout) -> Vec<u8> {
+pub(crate) fn content(layout: &Layout) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut bytes: Vec<u8> = (0..layout.total_length())
         .map(|_| {
@@ -31,7 +31,7 @@ fn content(layout: &Layout) -> Vec<u8> {
     bytes
 }
 
-fn place(folder: &Path, layout: &Layout) -> Place {
+pub(crate) fn place(folder: &Path, layout: &Layout) -> Place {
     let name = |file: u32| SafePath::exact(["t".to_string(), format!("d{}", file % 3), format!("f{file}")]).unwrap();
     Place::below(folder, (0..layout.files()).map(name).collect())
 }

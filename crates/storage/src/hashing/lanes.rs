@@ -229,9 +229,7 @@ impl<'a> Worker<'a> {
                 Some((at, ask)) if start - at < PROBED_BYTES => ask,
                 _ => {
                     let cached = self.reader.is_cached(piece);
-                    if let Some(cached) = cached {
-                        self.job.is_cold.store(!cached, Ordering::Relaxed);
-                    }
+                    self.job.is_cold.store(cached == Some(false), Ordering::Relaxed);
                     cached != Some(true)
                 }
             };
