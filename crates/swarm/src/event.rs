@@ -251,6 +251,8 @@ pub enum Effect<P> {
         /// The bencoded dictionary.
         bytes: Vec<u8>,
     },
+    /// All piece layers of chosen files are known now, and lead to their roots: worth keeping for the next run.
+    Layers(PieceLayers),
     /// Ask a tracker. Answered by `Announced`.
     Announce {
         /// Which.

@@ -2,7 +2,7 @@
 
 use super::files::{self, Checking, Purpose};
 use super::report::Report;
-use super::{BATCHES, Queues, ToTorrent, TorrentTask};
+use super::{Early, BATCHES, Queues, ToTorrent, TorrentTask};
 use crate::add::{AddTorrent, Files, Mode, TorrentSource};
 use crate::disk::UploadSource;
 use crate::error::SessionError;
@@ -89,7 +89,7 @@ impl NewTorrent {
             driven: false,
             stopping: None,
             stopped: false,
-            early: Vec::new(),
+            early: Early::default(),
             report,
             lock,
             registered,
@@ -123,12 +123,17 @@ fn begin(shared: &Shared, source: &TorrentSource, files: &Files, downloads: bool
         Some(state_dir) if downloads => Some(files::lock(state_dir, files, &hashes)?),
         _ => None,
     };
+    let kept = || state_dir.and_then(|dir| files::kept_torrent(dir, files, &hashes));
     let known = match source {
-        TorrentSource::Torrent(torrent) => Some((torrent.info.clone(), torrent.layers.clone())),
-        TorrentSource::Magnet(_) => state_dir.and_then(|dir| files::kept_info(dir, files, &hashes)).map(|info| {
-            let layers = PieceLayers::empty(&info);
-            (Arc::new(info), layers)
-        }),
+        TorrentSource::Torrent(torrent) if torrent.layers.is_complete(&torrent.info) => {
+            Some((torrent.info.clone(), torrent.layers.clone()))
+        }
+        TorrentSource::Torrent(torrent) => {
+            // What was kept has what the file brought.
+            let layers = kept().map_or_else(|| torrent.layers.clone(), |kept| kept.layers);
+            Some((torrent.info.clone(), layers))
+        }
+        TorrentSource::Magnet(_) => kept().map(|kept| (kept.info, kept.layers)),
     };
     Ok(Begun { lock, known })
 }

@@ -9,7 +9,7 @@ use crate::error::SessionError;
 use crate::host::ToHost;
 use crate::pool::Block;
 use crate::progress::TorrentEvent;
-use shoal_metainfo::{Info, PieceLayers};
+use shoal_metainfo::{Info, PieceLayers, Torrent};
 use shoal_swarm::{AnnounceRequest, Effect, Event, HostEvent, Notice, PeerKey, Source, TrackerKey};
 use shoal_wire::Handshake;
 use std::net::SocketAddr;
@@ -65,6 +65,11 @@ impl TorrentTask {
                 });
             }
             Effect::Metadata { bytes } => self.use_metadata(&bytes),
+            Effect::Layers(layers) => {
+                if let Some(files) = &self.files {
+                    self.keep(Torrent::new(files.info.clone(), layers));
+                }
+            }
             Effect::Announce { tracker, request } => self.announce(tracker, request),
             Effect::Demand(demand) => self.tell_host(HostEvent::Demand(self.key, demand)),
             Effect::Notice(notice) => self.notice(notice),
@@ -125,17 +130,22 @@ impl TorrentTask {
             Ok((info, _)) => Arc::new(info),
             Err(error) => return self.fail(SessionError::Metadata(error)),
         };
-        if let Some(state_dir) = self.shared.config.state_dir.clone() {
-            let (files, hashes, info) = (self.place(), self.hashes, info.clone());
-            self.shared.disk.run(move || files::keep_info(&state_dir, &files, &info, &hashes));
-        }
+        let layers = PieceLayers::empty(&info);
+        self.keep(Torrent::new(info.clone(), layers.clone()));
         // A link may carry only one of a hybrid's hashes; what it fetched says both.
         self.hashes = info.hashes();
         for hash in self.hashes.all_wire() {
             self.registered.also(hash, &self.inbox);
         }
-        let layers = PieceLayers::empty(&info);
         self.open_files(info, layers);
+    }
+
+    /// Keeps what peers told of the torrent for later runs.
+    fn keep(&self, torrent: Torrent) {
+        if let Some(state_dir) = self.shared.config.state_dir.clone() {
+            let (files, hashes) = (self.place(), torrent.info.hashes());
+            self.shared.disk.run(move || files::keep_torrent(&state_dir, &files, &torrent, &hashes));
+        }
     }
 
     /// Resolves names of peers; all at once, each within a bounded time.

@@ -8,7 +8,7 @@ use crate::error::SessionError;
 use crate::pool::Block;
 use shoal_layout::{BlockRef, FileIndex, PieceIndex, Selection};
 use shoal_machine::Time;
-use shoal_metainfo::{Info, PieceHashes, PieceLayers};
+use shoal_metainfo::{Info, PieceHashes, PieceLayers, Torrent};
 use shoal_pieces::Bitfield;
 use shoal_storage::hashing::{self, Watch};
 use shoal_storage::{
@@ -69,7 +69,7 @@ pub(crate) struct Ready {
 /// Open files with their journal.
 pub(crate) struct TorrentFiles {
     pub(crate) storage: Arc<Storage>,
-    info: Arc<Info>,
+    pub(crate) info: Arc<Info>,
     /// `None` without a state folder, and after the end.
     resume: RwLock<Option<Resume>>,
     writes: bool,
@@ -89,19 +89,16 @@ pub(crate) fn lock(state_dir: &Path, files: &Files, hashes: &shoal_metainfo::Inf
     Ok(Lock::acquire(state_dir, &identity(files, hashes))?)
 }
 
-/// The info dictionary that an earlier run fetched by the same link.
-pub(crate) fn kept_info(state_dir: &Path, files: &Files, hashes: &shoal_metainfo::InfoHashes) -> Option<Info> {
+/// The info dictionary that an earlier run fetched by the same link, with the piece layers that it fetched.
+pub(crate) fn kept_torrent(state_dir: &Path, files: &Files, hashes: &shoal_metainfo::InfoHashes) -> Option<Torrent> {
     let bytes = shoal_storage::load_torrent(state_dir, &identity(files, hashes))?;
-    // Whoever wrote it, only what hashes right is used.
-    if !hashes.verify(&bytes) {
-        return None;
-    }
-    Info::parse(&bytes).ok().map(|(info, _)| info)
+    // Whoever wrote it, only what hashes right is used; layers that do not lead to their roots are not even parsed.
+    Torrent::parse(&bytes).ok().filter(|torrent| hashes.verify(torrent.info.bytes()))
 }
 
-/// Keeps the info dictionary for later runs.
-pub(crate) fn keep_info(state_dir: &Path, files: &Files, info: &Info, hashes: &shoal_metainfo::InfoHashes) {
-    if let Err(error) = shoal_storage::save_torrent(state_dir, &identity(files, hashes), info.bytes()) {
+/// Keeps them for later runs.
+pub(crate) fn keep_torrent(state_dir: &Path, files: &Files, torrent: &Torrent, hashes: &shoal_metainfo::InfoHashes) {
+    if let Err(error) = shoal_storage::save_torrent(state_dir, &identity(files, hashes), &torrent.to_bytes()) {
         tracing::warn!(%error, "cannot keep the torrent; it will be asked of peers again");
     }
 }
@@ -145,7 +142,7 @@ pub(crate) fn open(opening: Opening) -> Result<Ready, SessionError> {
         let progress = |done: u64| {
             checking.done_bytes.fetch_add(done, Ordering::Relaxed);
         };
-        let watch = Watch { cancel: &checking.cancel, progress: &progress };
+        let watch = Watch { cancel: &checking.cancel, progress: &progress, jobs: None };
         let mut have = resumed.have.clone();
         for piece in hashing::check(&storage, &info, &layers, &resumed.check, watch)?.iter_set() {
             have.set(piece);

@@ -1,5 +1,6 @@
 //! Two sessions and a torrent.
 
+use crate::fake_peer::FakePeer;
 use crate::made::{Here, NAME, PIECE_LENGTH, bytes, no_task_is_left, patiently, torrent, until};
 use shoal_metainfo::{Format, InfoHashes, Magnet};
 use shoal_session::{AddTorrent, Check, Files, Phase, SessionError, TorrentEvent, TorrentSource};
@@ -228,4 +229,32 @@ async fn a_download_resumed_by_its_link_needs_no_peer_to_know_what_it_is() {
     let (_again, mut events) = to.add(AddTorrent::download(link, to.folder()), false).await;
     until(&mut events, |event| matches!(event, TorrentEvent::Complete)).await;
     to.session.shutdown().await;
+}
+
+#[tokio::test]
+async fn piece_layers_that_were_fetched_once_are_known_to_the_next_run() {
+    let data = bytes(300_000);
+    let torrent = torrent(Format::V2, &data);
+    let hash = torrent.info.hashes().wire();
+    let link = TorrentSource::Magnet(Magnet::new(torrent.info.hashes()));
+    let (from, to) = (Here::new().await, Here::new().await);
+    let (_seed, _seed_events) = from.seed(&torrent, &data).await;
+    let (first, mut events) = to.download(link.clone(), from.addr()).await;
+    until(&mut events, |event| matches!(event, TorrentEvent::Complete)).await;
+    first.stop().await;
+    from.session.shutdown().await;
+    std::fs::remove_file(to.folder().join(NAME)).unwrap();
+    // A seed that has neither metadata nor layers to give.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let seeded = data.clone();
+    let seed = tokio::spawn(async move {
+        let (tcp, _) = listener.accept().await.unwrap();
+        FakePeer::greet(tcp, hash).await.seed(&seeded, PIECE_LENGTH, |_, _| {}).await;
+    });
+    let (_again, mut events) = to.download(link, addr).await;
+    until(&mut events, |event| matches!(event, TorrentEvent::Complete)).await;
+    assert!(to.downloaded() == data);
+    to.session.shutdown().await;
+    patiently(seed).await.unwrap();
 }

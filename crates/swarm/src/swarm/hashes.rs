@@ -53,6 +53,9 @@ impl<P> Swarm<P> {
             Came::Whole(file, layer) => {
                 let info = transfer.info.clone();
                 if transfer.layers.insert(&info, file, layer).is_ok() {
+                    if transfer.layer_fetch.is_done() {
+                        out.push(Effect::Layers(transfer.layers.clone()));
+                    }
                     transfer.set_wanted();
                     self.recount_wanted();
                 }

@@ -6,7 +6,7 @@ use crate::swarm::SwarmLocal;
 use crate::swarm::content::{Payload, Tag};
 use crate::swarm::packet::{Announce, SwarmPacket};
 use crate::swarm::process::{ProcessEvent, SWARM};
-use shoal_layout::BlockRef;
+use shoal_layout::{BlockRef, FileIndex};
 use shoal_machine::Time;
 use shoal_swarm::{Effect, Event, HostEvent, PeerKey, TrackerKey};
 use shoal_wire::{RawBlock, encode, encode_piece_header};
@@ -98,6 +98,15 @@ impl PeerSite {
                 }
                 self.knows_info = true;
                 port.later(self.disk.setup.write, SwarmLocal::Prepared);
+            }
+            (Effect::Layers(layers), _) => {
+                let info = self.content.info();
+                let mut files = (0..info.layout().files()).map(FileIndex);
+                if files
+                    .any(|file| layers.get(file).is_some_and(|layer| self.content.layers().get(file) != Some(layer)))
+                {
+                    self.violated(|| "piece layers that are not this torrent's".to_owned());
+                }
             }
             (Effect::Announce { tracker: TrackerKey(tracker), request }, _) => {
                 let announce = self.next_token;
