@@ -9,6 +9,7 @@ use crate::select::Pick;
 use crate::size::{Rate, parse_duration, parse_rate, parse_size};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::net::IpAddr;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -214,6 +215,9 @@ pub(crate) struct ShareArgs {
     /// Torrent format
     #[arg(long, value_name = "FORMAT", default_value = "hybrid")]
     pub(crate) format: FormatArg,
+    /// Threads that hash, up to 32 [default: one for each core]
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<NonZero<usize>>,
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
     #[command(flatten)]
@@ -346,6 +350,9 @@ pub(crate) struct CreateArgs {
     /// Print the magnet link too
     #[arg(long)]
     pub(crate) link: bool,
+    /// Threads that hash, up to 32 [default: one for each core]
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<NonZero<usize>>,
     #[command(flatten)]
     pub(crate) json: JsonArgs,
     #[command(flatten)]
@@ -390,6 +397,9 @@ pub(crate) struct VerifyArgs {
     /// Folder that holds the data: the one that a download was put into
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) folder: PathBuf,
+    /// Threads that hash, up to 32 [default: one for each core]
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<NonZero<usize>>,
     #[command(flatten)]
     pub(crate) json: JsonArgs,
     #[command(flatten)]

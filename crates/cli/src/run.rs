@@ -10,7 +10,7 @@ use crate::report::{Reporter, Streams, Style};
 use crate::variables::{variable, with_variables};
 use clap::{CommandFactory, FromArgMatches};
 use etcetera::BaseStrategy;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -28,6 +28,8 @@ pub(crate) struct Env {
     pub(crate) no_color: bool,
     /// The terminal cannot move its cursor.
     pub(crate) dumb: bool,
+    /// `SHOAL_HASH_PATH`: the instructions to hash with, instead of the best.
+    pub(crate) hash_path: Option<OsString>,
 }
 
 impl Env {
@@ -43,6 +45,7 @@ impl Env {
             state: folders.as_ref().and_then(|f| f.state_dir()).map(|dir| dir.join("shoal")),
             no_color: set("NO_COLOR") || dumb,
             dumb,
+            hash_path: std::env::var_os("SHOAL_HASH_PATH"),
         }
     }
 }
@@ -137,11 +140,23 @@ enum Early {
     Failure(Failure),
 }
 
+/// Has all hashing use what `SHOAL_HASH_PATH` says, if it says anything.
+fn set_hash_path(name: &OsStr) -> Result<(), Failure> {
+    let wrong = |error: &dyn std::fmt::Display| {
+        Failure::new(Exit::Usage, format!("SHOAL_HASH_PATH={}: {error}", shell_quote(&name.to_string_lossy())))
+    };
+    let path = shoal_hash::Path::parse(&name.to_string_lossy()).map_err(|error| wrong(&error))?;
+    shoal_hash::set_path(path).map_err(|error| wrong(&error))
+}
+
 fn parse(env: &Env) -> Result<Command, Early> {
     let root = with_variables(Cli::command());
     // Once without the file, so that help and wrong arguments do not depend on it.
     let matches = root.clone().try_get_matches_from(&env.args).map_err(Early::Clap)?;
     let command = Cli::from_arg_matches(&matches).map_err(Early::Clap)?.command;
+    if let Some(name) = &env.hash_path {
+        set_hash_path(name).map_err(Early::Failure)?;
+    }
     let Some(path) = &env.config else { return Ok(command) };
     if matches!(command, Command::Completions(_) | Command::Man(_)) {
         return Ok(command);
@@ -174,6 +189,7 @@ mod tests {
             state: Some(home.join("state")),
             no_color: true,
             dumb: false,
+            hash_path: None,
         });
         (code, out.text(), err.text())
     }
@@ -191,6 +207,21 @@ mod tests {
         assert!(code == 2 && out.is_empty() && err.contains("--no-such-flag"), "{err}");
         assert_eq!(shoal(home.path(), &[]).0, 2);
         assert_eq!(shoal(home.path(), &["--version"]).0, 0);
+    }
+
+    // Whatever is set meanwhile, other tests get the same hashes.
+    #[test]
+    fn hash_paths_are_known_by_name_and_others_refused() {
+        for (name, is_right) in [("", true), ("auto", true), ("portable", true), ("auto", true), ("sse9", false)] {
+            match set_hash_path(OsStr::new(name)) {
+                Ok(()) => assert!(is_right, "{name}"),
+                Err(failure) => {
+                    assert!(!is_right && failure.exit == Exit::Usage, "{name}");
+                    let text = failure.error.to_string();
+                    assert!(text.contains("SHOAL_HASH_PATH=sse9") && text.contains("avx2"), "{text}");
+                }
+            }
+        }
     }
 
     #[test]

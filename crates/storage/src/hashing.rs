@@ -25,6 +25,7 @@ use shoal_layout::{BLOCK_LENGTH, BlockRef, FileIndex, Layout, PieceIndex, Select
 use shoal_metainfo::create::{FileHashes, Plan};
 use shoal_metainfo::{Format, Info, PieceHashes, PieceLayers};
 use shoal_pieces::Bitfield;
+use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -36,6 +37,8 @@ pub struct Watch<'a> {
     /// Called from the hashing threads with the bytes of files done since the last call; holes and missing files count
     /// as done.
     pub progress: &'a (dyn Fn(u64) + Sync),
+    /// Threads, up to 32; `None`: one for each core.
+    pub jobs: Option<NonZero<usize>>,
 }
 
 impl Digest {

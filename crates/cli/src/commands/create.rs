@@ -29,6 +29,7 @@ pub(super) async fn run(args: CreateArgs, context: &Context, interrupt: Interrup
         private: args.private,
         source: args.source,
         attributes: args.attributes,
+        jobs: args.jobs,
     };
     // Without --output the name is known only after the scan, but refusing before the work matters more than once.
     if args.output.is_none()

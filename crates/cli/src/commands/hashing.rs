@@ -26,7 +26,7 @@ pub(super) async fn watched<T: Send + 'static>(
         let progress = |bytes: u64| {
             count.fetch_add(bytes, Ordering::Relaxed);
         };
-        job(Watch { cancel: &cancel, progress: &progress })
+        job(Watch { cancel: &cancel, progress: &progress, jobs: None })
     });
     let mut meter = Meter::default();
     let mut tick = tokio::time::interval(TICK);

@@ -12,6 +12,7 @@ use shoal_metainfo::{Attributes, Format, Info, PieceLayers, Torrent};
 use shoal_storage::source::{Scan, ScanError, scan};
 use shoal_storage::{OpenFiles, StorageError, hashing};
 use std::io::ErrorKind::NotFound;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -32,6 +33,8 @@ pub(super) struct Recipe {
     pub(super) source: Option<String>,
     /// Keep which files are executable.
     pub(super) attributes: bool,
+    /// Threads that hash; `None`: one for each core.
+    pub(super) jobs: Option<NonZero<usize>>,
 }
 
 /// What was made.
@@ -87,7 +90,8 @@ pub(super) async fn make(
     let plan = Arc::new(plan);
     let job = {
         let (scan, plan) = (Arc::clone(&scan), Arc::clone(&plan));
-        move |watch: hashing::Watch<'_>| build(&recipe, &scan, &plan, watch)
+        let jobs = recipe.jobs;
+        move |watch: hashing::Watch<'_>| build(&recipe, &scan, &plan, hashing::Watch { jobs, ..watch })
     };
     let (info, layers) =
         watched(reporter, target, Work::Hashing, total, interrupt, job).await.map_err(|error| match error {

@@ -198,6 +198,7 @@ impl Seeding {
             private: false,
             source: None,
             attributes: false,
+            jobs: None,
         };
         let made = make(recipe, &self.reporter, self.next, &self.interrupt).await?;
         let magnet = share::link(made.torrent.magnet(), &self.session);

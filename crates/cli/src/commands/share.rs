@@ -35,6 +35,7 @@ pub(super) async fn run(args: ShareArgs, context: &Context, interrupt: Interrupt
         private: args.private,
         source: None,
         attributes: false,
+        jobs: args.jobs,
     };
     // Before the work of hashing: a port that is taken is better known now.
     let session = network::start(&args.network, None, context).await?;

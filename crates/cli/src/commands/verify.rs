@@ -37,7 +37,8 @@ pub(super) async fn run(args: VerifyArgs, context: &Context, interrupt: Interrup
     let storage = Arc::new(storage);
     let job = {
         let (storage, torrent) = (Arc::clone(&storage), Arc::clone(&torrent));
-        move |watch: hashing::Watch<'_>| check(&storage, &torrent, watch)
+        let jobs = args.jobs;
+        move |watch: hashing::Watch<'_>| check(&storage, &torrent, hashing::Watch { jobs, ..watch })
     };
     let (good, problems) =
         watched(reporter, 0, Work::Checking, total_length, &interrupt, job).await.map_err(|error| match error {

@@ -14,6 +14,7 @@ use crate::{Storage, StorageError};
 use shoal_hash::{Sha1, merkle, sha256_many};
 use shoal_layout::{BLOCK_LENGTH, PieceIndex};
 use shoal_pieces::Bitfield;
+use std::num::NonZero;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -51,8 +52,8 @@ pub(super) fn hash_pieces(
     sink: Sink<'_>,
 ) -> Result<(), StorageError> {
     let count = pieces.count() as usize;
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let threads = cores.clamp(1, MOST_THREADS).min(count.max(1));
+    let threads = watch.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZero::get);
+    let threads = threads.min(MOST_THREADS).min(count.max(1));
     let piece_length = storage.layout().piece_length();
     let sequence = Mutex::new(Sequence::new([(), ()].map(|()| pieces.iter_set()), count, threads, piece_length));
     let job = Job {
@@ -77,7 +78,7 @@ pub(super) fn hash_pieces(
     });
     let took = began.elapsed();
     let reading = Duration::from_nanos(job.reading_ns.into_inner()) / threads as u32;
-    tracing::debug!(
+    tracing::info!(
         "hashed {count} pieces in {took:?} on {threads} threads; {} was the limit: reading took {reading:?} of it",
         if reading * 2 > took { "reading" } else { "the processor" },
     );

@@ -38,7 +38,7 @@ fn hash(storage: &Storage, pieces: &Bitfield, kinds: Kinds) -> (BTreeMap<PieceIn
     let progress = |bytes| {
         told.fetch_add(bytes, Ordering::Relaxed);
     };
-    let watch = Watch { cancel: &AtomicBool::new(false), progress: &progress };
+    let watch = Watch { cancel: &AtomicBool::new(false), progress: &progress, jobs: None };
     hash_pieces(storage, pieces, kinds, watch, &|piece, digest| {
         assert!(found.lock().unwrap().insert(piece, digest.ok()).is_none(), "{piece} twice");
         true

@@ -35,7 +35,7 @@ fn make(path: &Path, format: Format, piece_length: u64) -> Result<Made, StorageE
     let progress = |bytes| {
         done.fetch_add(bytes, Ordering::Relaxed);
     };
-    let made = create(&scan, &plan, &OpenFiles::new(8), Watch { cancel: &cancel, progress: &progress })?;
+    let made = create(&scan, &plan, &OpenFiles::new(8), Watch { cancel: &cancel, progress: &progress, jobs: None })?;
     assert_eq!(done.into_inner(), scan.total_length(), "every byte is counted once");
     let (info, layers) = build(&plan, &made.v1, &made.v2, &Options::default()).unwrap();
     Ok(Made { info, layers })
@@ -46,7 +46,7 @@ fn check_all(made: &Made, folder: &Path) -> Bitfield {
     let layout = made.info.layout().clone();
     let all = Selection::all(&layout);
     let storage = Storage::open(layout, place, all, Mode::ReadOnly, [0; 20], OpenFiles::new(8)).unwrap();
-    let watch = Watch { cancel: &AtomicBool::new(false), progress: &|_| {} };
+    let watch = Watch { cancel: &AtomicBool::new(false), progress: &|_| {}, jobs: None };
     check(&storage, &made.info, &made.layers, &Bitfield::full(storage.layout().pieces()), watch).unwrap()
 }
 
@@ -134,7 +134,7 @@ fn a_file_that_changed_since_the_scan_is_named() {
     let scanned = scan(&[root.path().join("t")], None).unwrap();
     let files = scanned.files().iter().map(|file| (file.path.clone(), file.length, Attributes::default()));
     let plan = Plan::folder(Format::V1, "t".into(), files, Some(1 << 15)).unwrap();
-    let watch = Watch { cancel: &AtomicBool::new(false), progress: &|_| {} };
+    let watch = Watch { cancel: &AtomicBool::new(false), progress: &|_| {}, jobs: None };
     let hash = || create(&scanned, &plan, &OpenFiles::new(8), watch);
     assert!(hash().is_ok());
     let path = root.path().join("t/f00");
@@ -155,7 +155,7 @@ fn cancelling_ends_it() {
     let layout = made.info.layout().clone();
     let all = Selection::all(&layout);
     let storage = Storage::open(layout, place, all, Mode::ReadOnly, [0; 20], OpenFiles::new(8)).unwrap();
-    let watch = Watch { cancel: &AtomicBool::new(true), progress: &|_| {} };
+    let watch = Watch { cancel: &AtomicBool::new(true), progress: &|_| {}, jobs: None };
     let result = check(&storage, &made.info, &made.layers, &Bitfield::full(storage.layout().pieces()), watch);
     assert!(matches!(result, Err(StorageError::Cancelled)));
 }
