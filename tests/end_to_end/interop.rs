@@ -2,7 +2,6 @@
 //! files and magnet links; what one makes the other reads with the same hashes.
 
 use crate::support::clients::{Client, needs};
-use crate::support::net::Net;
 use crate::support::tracker::Tracker;
 use crate::support::tree;
 use crate::support::until;

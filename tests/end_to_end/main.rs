@@ -4,8 +4,14 @@
 //! so and pass, unless `SHOAL_TEST_REQUIRE_CLIENTS=1` (as in CI). All traffic stays in a network namespace with loopback only.
 
 #[cfg(test)]
+mod commands;
+#[cfg(test)]
 mod foreign;
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod interop;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod transfer;

@@ -121,11 +121,6 @@ impl Process {
         Process { name, child, output, readers }
     }
 
-    /// The id of the process.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// The first line of a stream for which `pick` gives something; panics when the program ends or [`PATIENCE`] does first.
     #[track_caller]
     pub(crate) fn wait_for<T>(&self, stream: Stream, what: &str, mut pick: impl FnMut(&str) -> Option<T>) -> T {

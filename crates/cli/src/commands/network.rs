@@ -15,6 +15,20 @@ const STOP_WITHIN: Duration = Duration::from_millis(4500);
 
 /// Listens, and tells where.
 pub(super) async fn start(args: &NetworkArgs, down: Option<Rate>, context: &Context) -> Result<Session, Failure> {
+    let session = open(args, down, context).await?;
+    tell(&session, context);
+    Ok(session)
+}
+
+/// The events that say where it listens. A seed tells when its torrents are in place: whoever reads it may dial at once.
+pub(super) fn tell(session: &Session, context: &Context) {
+    for addr in session.listening() {
+        context.reporter.event(0, &Event::Listening { addr: addr.to_string() });
+    }
+}
+
+/// Listens.
+pub(super) async fn open(args: &NetworkArgs, down: Option<Rate>, context: &Context) -> Result<Session, Failure> {
     if args.lan_only {
         context.reporter.say(Level::Normal, "note: --lan-only confines nothing in this version");
     }
@@ -31,11 +45,7 @@ pub(super) async fn start(args: &NetworkArgs, down: Option<Rate>, context: &Cont
         state_dir: context.state.clone(),
         ..SessionConfig::default()
     };
-    let session = Session::start(config).await.map_err(failure)?;
-    for addr in session.listening() {
-        context.reporter.event(0, &Event::Listening { addr: addr.to_string() });
-    }
-    Ok(session)
+    Session::start(config).await.map_err(failure)
 }
 
 /// `0.0.0.0:6881, [::]:6881`.

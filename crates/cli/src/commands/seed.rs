@@ -39,8 +39,7 @@ pub(super) async fn run(args: SeedArgs, context: &Context, interrupt: Interrupt)
     for file in &files {
         torrents.push((file.clone(), read_torrent(file)?));
     }
-    let session = network::start(&args.network, None, context).await?;
-    context.reporter.say(Level::Normal, &format!("listening on {}", network::listening(&session)));
+    let session = network::open(&args.network, None, context).await?;
     let mut seeding = Seeding {
         alone: folders.is_empty() && files.len() == 1,
         args,
@@ -56,6 +55,8 @@ pub(super) async fn run(args: SeedArgs, context: &Context, interrupt: Interrupt)
             exit = Err(failure);
         }
     }
+    network::tell(&session, context);
+    context.reporter.say(Level::Normal, &format!("listening on {}", network::listening(&session)));
     if exit.is_ok() && folders.is_empty() {
         exit = seeding.wait().await;
     } else if exit.is_ok() {

@@ -232,9 +232,11 @@ impl<P> Swarm<P> {
         if self.banned.len() >= MAX_BANNED {
             self.banned.pop_first();
         }
-        self.banned.insert(sender);
-        self.addresses.never(sender.addr);
-        out.push(Effect::Notice(Notice::Banned { addr: sender.addr, reason }));
+        // Its other blocks may turn out bad after it is gone: told once.
+        if self.banned.insert(sender) {
+            self.addresses.never(sender.addr);
+            out.push(Effect::Notice(Notice::Banned { addr: sender.addr, reason }));
+        }
         let its: Vec<PeerKey> = self
             .peers
             .values()
