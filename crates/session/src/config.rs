@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Which TCP port to listen on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct SessionConfig {
     pub max_connections: usize,
     /// Connections of one torrent, at most.
     pub max_connections_per_torrent: usize,
+    /// How long both handshakes of a connection may take together, and the other side's until it is read.
+    pub handshake_timeout: Duration,
     /// Accept peers and trackers on loopback, link-local and private addresses whoever named them.
     pub allow_private_networks: bool,
     /// Where resume state and locks are kept; `None`: neither is, and everything is checked at each start.
@@ -50,6 +53,8 @@ impl Default for SessionConfig {
             // Chosen: libtorrent has 200; ours are cheap, and the usual descriptor limit is 1024.
             max_connections: 500,
             max_connections_per_torrent: 100,
+            // reliability.md B3; libtorrent has the same.
+            handshake_timeout: Duration::from_secs(10),
             allow_private_networks: false,
             state_dir: None,
             // Chosen: as many as hash at the speed of a fast disk, and one that waits for a sync.

@@ -1,7 +1,8 @@
 //! Connections that we open.
 
+use crate::config::SessionConfig;
 use crate::listener::prepare;
-use crate::peer::{HANDSHAKE_TIMEOUT, Opened, PeerStream, open};
+use crate::peer::{Opened, PeerStream, open};
 use shoal_wire::Handshake;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -11,14 +12,20 @@ use tokio::net::{TcpSocket, TcpStream};
 /// Until the other side's system answers. Chosen: three tries of the kernel (at 0, 1, 3 and 7 s) fit.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Dials a peer and exchanges handshakes. `bind`: addresses to dial from; empty: the system chooses.
-pub(crate) async fn dial(addr: SocketAddr, bind: &[IpAddr], mine: Handshake, ours: &[[u8; 20]]) -> io::Result<Opened> {
-    let tcp = tokio::time::timeout(CONNECT_TIMEOUT, connect(addr, bind)).await.map_err(|_| timed_out())??;
+/// Dials a peer and exchanges handshakes.
+pub(crate) async fn dial(
+    addr: SocketAddr,
+    config: &SessionConfig,
+    mine: Handshake,
+    ours: &[[u8; 20]],
+) -> io::Result<Opened> {
+    let tcp = tokio::time::timeout(CONNECT_TIMEOUT, connect(addr, &config.bind)).await.map_err(|_| timed_out())??;
     prepare(&tcp);
     let opened = open(PeerStream::Tcp(tcp), addr, mine, ours);
-    tokio::time::timeout(HANDSHAKE_TIMEOUT, opened).await.map_err(|_| timed_out())?
+    tokio::time::timeout(config.handshake_timeout, opened).await.map_err(|_| timed_out())?
 }
 
+/// `bind`: addresses to dial from; empty: the system chooses.
 async fn connect(addr: SocketAddr, bind: &[IpAddr]) -> io::Result<TcpStream> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if !bind.is_empty() {

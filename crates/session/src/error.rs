@@ -34,6 +34,14 @@ pub enum SessionError {
     /// Another process, or another torrent of this session, downloads the same into the same folder.
     #[error(transparent)]
     Lock(#[from] shoal_storage::LockError),
+    /// Another torrent of this session writes to one of its files.
+    #[error("{} is being written by {other}, too; choose another --output for one of them", .path.display())]
+    SameFile {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The other torrent's name; not escaped.
+        other: String,
+    },
     /// The files on disk cannot be used.
     #[error(transparent)]
     Storage(#[from] shoal_storage::StorageError),

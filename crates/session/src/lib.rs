@@ -7,6 +7,7 @@
 //! that after [`Session::shutdown`] nothing of the session runs.
 
 mod add;
+mod claims;
 mod clock;
 mod config;
 mod dialer;

@@ -3,21 +3,23 @@
 //! One socket for each address, IPv4 and IPv6 apart, all with the same port. A connection that comes in is read for its
 //! handshake within a time limit, then handed to the torrent that it names.
 //!
-//! Bounds: [`MAX_HALF_OPEN`] connections without a handshake (reliability.md B3); beyond that accepting waits. When
-//! descriptors run out, accepting pauses rather than spins (F13).
+//! Bounds: [`MAX_HALF_OPEN`] connections without a handshake (reliability.md B3); one more closes the one that has been
+//! silent for longest, so that a flood of them keeps nobody out who speaks at once. When descriptors run out, accepting
+//! pauses rather than spins (F13).
 
 use crate::config::PortChoice;
 use crate::error::SessionError;
-use crate::peer::{HANDSHAKE_TIMEOUT, PeerStream, accept};
+use crate::peer::{PeerStream, accept};
 use crate::registry::Registry;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 /// Incoming connections whose handshake is not read or not taken over yet (rain has the same).
 pub(crate) const MAX_HALF_OPEN: usize = 256;
@@ -99,14 +101,37 @@ pub(crate) struct Gate {
     pub(crate) half_open: Arc<Semaphore>,
     /// Whether the host has room for another connection.
     pub(crate) accepting: watch::Receiver<bool>,
+    /// Handshakes that are under way on all listeners, oldest first.
+    pub(crate) handshakes: Arc<Mutex<VecDeque<AbortHandle>>>,
+    /// For one handshake.
+    pub(crate) timeout: Duration,
 }
 
 impl Gate {
-    /// Waits until another connection may come in; `None` when the session ends. Cancel safe.
-    async fn pass(&mut self) -> Option<OwnedSemaphorePermit> {
-        let permit = self.half_open.clone().acquire_owned().await.ok()?;
-        self.accepting.wait_for(|accepting| *accepting).await.ok()?;
-        Some(permit)
+    /// Waits until the host has room for another connection; `None` when the session ends. Cancel safe.
+    async fn open(&mut self) -> Option<()> {
+        self.accepting.wait_for(|accepting| *accepting).await.ok().map(|_| ())
+    }
+
+    /// A permit for a connection that came in, if need be that of the oldest without a handshake.
+    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = self.half_open.clone().try_acquire_owned() {
+            return Some(permit);
+        }
+        if let Some(oldest) = self.lock().pop_front() {
+            oldest.abort();
+        }
+        self.half_open.clone().acquire_owned().await.ok()
+    }
+
+    fn entered(&self, handshake: AbortHandle) {
+        let mut handshakes = self.lock();
+        handshakes.retain(|handshake| !handshake.is_finished());
+        handshakes.push_back(handshake);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<AbortHandle>> {
+        self.handshakes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -115,27 +140,29 @@ pub(crate) async fn run(listener: TcpListener, registry: Registry, mut gate: Gat
     let mut handshakes = JoinSet::new();
     loop {
         let accepted = async {
-            let permit = gate.pass().await;
-            (listener.accept().await, permit)
+            gate.open().await?;
+            Some(listener.accept().await)
         };
-        let (accepted, permit) = tokio::select! {
+        let accepted = tokio::select! {
             accepted = accepted => accepted,
             Some(_) = handshakes.join_next(), if !handshakes.is_empty() => continue,
             _ = stop.changed() => break,
         };
-        let Some(permit) = permit else { break };
+        let Some(accepted) = accepted else { break };
         match accepted {
             Ok((tcp, addr)) => {
-                let registry = registry.clone();
-                handshakes.spawn(async move {
+                let Some(permit) = gate.permit().await else { break };
+                let (registry, timeout) = (registry.clone(), gate.timeout);
+                let handshake = handshakes.spawn(async move {
                     prepare(&tcp);
-                    let opened = tokio::time::timeout(HANDSHAKE_TIMEOUT, accept(PeerStream::Tcp(tcp), addr));
+                    let opened = tokio::time::timeout(timeout, accept(PeerStream::Tcp(tcp), addr));
                     match opened.await {
                         Ok(Ok(opened)) => registry.deliver(opened, permit),
                         Ok(Err(error)) => tracing::debug!(%addr, %error, "no handshake"),
                         Err(_) => tracing::debug!(%addr, "no handshake in time"),
                     }
                 });
+                gate.entered(handshake);
             }
             Err(error) if is_passing(&error) => {}
             Err(error) => {
@@ -194,7 +221,8 @@ mod tests {
         let listener = bind(&HERE, PortChoice::Any).unwrap().remove(0);
         let addr = listener.local_addr().unwrap();
         let (_accept, accepting) = watch::channel(true);
-        let gate = Gate { half_open: Arc::new(Semaphore::new(1)), accepting };
+        let timeout = Duration::from_secs(10);
+        let gate = Gate { half_open: Arc::new(Semaphore::new(1)), accepting, handshakes: Arc::default(), timeout };
         let (stop, stopped) = watch::channel(false);
         let running = tokio::spawn(run(listener, Registry::default(), gate, stopped));
         // The second waits until the first has given back the only permit.

@@ -11,7 +11,7 @@ mod stream;
 mod writer;
 
 pub(crate) use grants::{GrantBook, Grants};
-pub(crate) use handshake::{HANDSHAKE_TIMEOUT, Opened, accept, open};
+pub(crate) use handshake::{Opened, accept, open};
 pub(crate) use outbox::Outbox;
 pub(crate) use stream::PeerStream;
 

@@ -5,6 +5,7 @@
 //! threads, which finish what is queued.
 
 use crate::add::AddTorrent;
+use crate::claims::Claims;
 use crate::clock::Clock;
 use crate::config::SessionConfig;
 use crate::disk::{Disk, DiskThreads};
@@ -21,14 +22,14 @@ use shoal_discovery::{Trackers, TrackersConfig};
 use shoal_machine::Rng;
 use shoal_storage::OpenFiles;
 use shoal_swarm::{HostConfig, HostEvent, SwarmKey};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 /// How our peer ids begin (BEP 20): the name, then the version in four digits.
 const PEER_ID_PREFIX: &[u8; 8] = b"-SH0100-";
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) pool: BlockPool,
     pub(crate) disk: Disk,
     pub(crate) open_files: Arc<OpenFiles>,
+    /// The files that downloads write.
+    pub(crate) claims: Claims,
     /// Torrents whose files are opened and checked at a time; others wait.
     pub(crate) opening: Semaphore,
     pub(crate) trackers: Trackers,
@@ -103,6 +106,7 @@ impl Session {
             pool: BlockPool::default(),
             disk: disk_threads.disk().clone(),
             open_files: OpenFiles::for_this_process(),
+            claims: Claims::default(),
             opening: Semaphore::new(config.disk_threads.max(1)),
             trackers,
             host: to_host,
@@ -111,10 +115,16 @@ impl Session {
         let (stop, stopped) = watch::channel(false);
         let (accept, accepting) = watch::channel(true);
         let registry = Registry::default();
+        let handshakes: Arc<Mutex<VecDeque<AbortHandle>>> = Arc::default();
         let half_open = Arc::new(Semaphore::new(MAX_HALF_OPEN));
         let mut tasks = JoinSet::new();
         for listener in listeners {
-            let gate = Gate { half_open: half_open.clone(), accepting: accepting.clone() };
+            let gate = Gate {
+                half_open: half_open.clone(),
+                accepting: accepting.clone(),
+                handshakes: handshakes.clone(),
+                timeout: shared.config.handshake_timeout,
+            };
             tasks.spawn(listener::run(listener, registry.clone(), gate, stopped.clone()));
         }
         let mut host = JoinSet::new();

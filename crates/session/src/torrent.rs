@@ -19,6 +19,7 @@ pub(crate) use begin::NewTorrent;
 pub(crate) use report::{Events, Report};
 
 use crate::add::Files;
+use crate::claims::Claim;
 use crate::error::SessionError;
 use crate::host::ToHost;
 use crate::peer::{self, Connection, Opened, Ports};
@@ -125,12 +126,24 @@ pub(crate) struct TorrentTask {
     driven: bool,
     stopping: Option<Instant>,
     pub(super) stopped: bool,
-    /// Found before the machine was fed.
-    early: Vec<(Source, Vec<SocketAddr>)>,
+    early: Early,
     pub(super) report: Report,
     lock: Option<Lock>,
+    claim: Option<Claim>,
     pub(super) registered: Registered,
 }
+
+/// What came while the files were opened and checked, before the machine was fed.
+#[derive(Default)]
+struct Early {
+    found: Vec<(Source, Vec<SocketAddr>)>,
+    /// At most [`MAX_EARLY`].
+    accepted: Vec<Box<Opened>>,
+}
+
+/// Connections of a torrent that wait for its check. Chosen: who starts a seed and its leechers at once sees them connect, and
+/// thousands of torrents that are checked at once hold few descriptors.
+const MAX_EARLY: usize = 8;
 
 /// The ends of a torrent's queues that its task reads.
 pub(crate) struct Queues {
@@ -205,7 +218,9 @@ impl TorrentTask {
 
     fn receive(&mut self, told: ToTorrent) {
         match told {
-            ToTorrent::Event(Event::Found { source, addrs }) if !self.driven => self.early.push((source, addrs)),
+            ToTorrent::Event(Event::Found { source, addrs }) if !self.driven => {
+                self.early.found.push((source, addrs));
+            }
             ToTorrent::Event(event) => {
                 if self.driven {
                     self.feed(event);
@@ -230,6 +245,8 @@ impl TorrentTask {
             ToTorrent::Accepted(opened, permit) => {
                 if self.driven && self.stopping.is_none() {
                     self.connect(*opened, Direction::Incoming);
+                } else if self.stopping.is_none() && self.early.accepted.len() < MAX_EARLY {
+                    self.early.accepted.push(opened);
                 }
                 drop(permit);
             }
@@ -341,9 +358,10 @@ impl TorrentTask {
         };
         let ports = self.ports.clone();
         let mine = self.handshake(opened.handshake.info_hash);
+        let timeout = self.shared.config.handshake_timeout;
         self.tasks.spawn(async move {
             if direction == Direction::Incoming {
-                let sent = tokio::time::timeout(peer::HANDSHAKE_TIMEOUT, opened.stream.write_all(&mine.encode())).await;
+                let sent = tokio::time::timeout(timeout, opened.stream.write_all(&mine.encode())).await;
                 if !matches!(sent, Ok(Ok(()))) {
                     return;
                 }
@@ -369,6 +387,7 @@ impl TorrentTask {
             purpose,
             state_dir: self.shared.config.state_dir.clone(),
             open_files: self.shared.open_files.clone(),
+            claims: self.shared.claims.clone(),
             checking: self.checking.clone(),
         };
         let (inbox, shared, checking) = (self.inbox.clone(), self.shared.clone(), self.checking.clone());
@@ -390,7 +409,7 @@ impl TorrentTask {
 
     fn opened(&mut self, result: Result<Ready, SessionError>) {
         self.opening = false;
-        let Ready { info, layers, have, selection, files, problem } = match result {
+        let Ready { info, layers, have, selection, files, claim, problem } = match result {
             Ok(ready) => ready,
             Err(_) if self.stopping.is_some() => {
                 // A check that was told to end; the machine is not waited for if it never ran.
@@ -406,6 +425,7 @@ impl TorrentTask {
         // It was empty: files are opened once.
         let _ = self.ports.source.storage.set(files.storage.clone());
         self.files = Some(files);
+        self.claim = claim;
         if self.stopping.is_some() {
             self.stopped |= !self.driven;
             return;
@@ -413,8 +433,12 @@ impl TorrentTask {
         self.report.checked(have.count());
         self.drive();
         self.feed(Event::Ready { info, layers, have, selection });
-        for (source, addrs) in std::mem::take(&mut self.early) {
+        let early = std::mem::take(&mut self.early);
+        for (source, addrs) in early.found {
             self.feed(Event::Found { source, addrs });
+        }
+        for opened in early.accepted {
+            self.connect(*opened, Direction::Incoming);
         }
     }
 
@@ -498,8 +522,8 @@ impl TorrentTask {
             // An error means that the disk threads have ended, which they do after us.
             let _ = closed.await;
         }
-        // Another process may have it now.
-        drop(self.lock.take());
+        // Another process, or torrent, may have it now.
+        drop((self.lock.take(), self.claim.take()));
         self.report.stopped(self.swarm.progress());
     }
 }

@@ -1,4 +1,4 @@
-//! The first 68 bytes of both sides (BEP 3), with a time limit.
+//! The first 68 bytes of both sides (BEP 3); the callers limit the time.
 //!
 //! Who dials speaks first. Who is dialed reads first, looks up the info hash, and answers with the same hash: a hybrid
 //! torrent is listed under both of its own. Who dialed a hybrid by its v1 hash may be answered with the v2 hash (BEP 52,
@@ -8,10 +8,7 @@ use super::stream::PeerStream;
 use shoal_wire::Handshake;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
-use std::time::Duration;
 
-/// For both handshakes together (reliability.md B3; libtorrent has the same).
-pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes read at once: a handshake and the small messages that often follow in the same packet.
 const READ_BYTES: usize = 1024;
 

@@ -2,7 +2,7 @@
 
 use super::files::{self, Checking, Purpose};
 use super::report::Report;
-use super::{Early, BATCHES, Queues, ToTorrent, TorrentTask};
+use super::{BATCHES, Early, Queues, ToTorrent, TorrentTask};
 use crate::add::{AddTorrent, Files, Mode, TorrentSource};
 use crate::disk::UploadSource;
 use crate::error::SessionError;
@@ -92,6 +92,7 @@ impl NewTorrent {
             early: Early::default(),
             report,
             lock,
+            claim: None,
             registered,
             shared,
         };

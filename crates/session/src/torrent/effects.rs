@@ -99,7 +99,7 @@ impl TorrentTask {
         let ours: Vec<[u8; 20]> = self.hashes.all_wire().collect();
         let (inbox, shared) = (self.inbox.clone(), self.shared.clone());
         self.requests.spawn(async move {
-            let dialed = dialer::dial(addr, &shared.config.bind, mine, &ours).await;
+            let dialed = dialer::dial(addr, &shared.config, mine, &ours).await;
             let _ = inbox.send(ToTorrent::Dialed(addr, dialed.map(Box::new)));
         });
     }

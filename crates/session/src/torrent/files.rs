@@ -1,0 +1,314 @@
+//! A torrent's files: opening and checking them, storing pieces, keeping the journal. Everything here blocks.
+//!
+//! A piece is written only after its hashes matched, and is told to the journal only after it was written; the journal
+//! itself syncs before it records (`shoal_storage::Resume`).
+
+use crate::add::{Check, Files, SelectFiles};
+use crate::claims::{Claim, Claims, Wanted};
+use crate::error::SessionError;
+use crate::pool::Block;
+use shoal_layout::{BlockRef, FileIndex, PieceIndex, Selection};
+use shoal_machine::Time;
+use shoal_metainfo::{Info, PieceHashes, PieceLayers, Torrent};
+use shoal_pieces::Bitfield;
+use shoal_storage::hashing::{self, Watch};
+use shoal_storage::{
+    Finish, Identity, Lock, Mode, OpenFiles, Place, Resume, ResumeError, Resumed, Storage, StorageError,
+};
+use shoal_swarm::StoreOutcome;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::Notify;
+
+/// How far a check is, and whether it shall end early.
+#[derive(Debug, Default)]
+pub(crate) struct Checking {
+    pub(crate) done_bytes: AtomicU64,
+    pub(crate) total_bytes: AtomicU64,
+    pub(crate) cancel: AtomicBool,
+    /// The same, for who waits for its turn to check.
+    pub(crate) cancelled: Notify,
+}
+
+impl Checking {
+    /// Ends the check, or the wait for it.
+    pub(crate) fn end(&self) {
+        self.cancel.store(true, Ordering::Relaxed);
+        self.cancelled.notify_one();
+    }
+}
+
+/// What is needed to open a torrent's files.
+pub(crate) struct Opening {
+    pub(crate) info: Arc<Info>,
+    pub(crate) layers: PieceLayers,
+    pub(crate) files: Files,
+    pub(crate) purpose: Purpose,
+    pub(crate) state_dir: Option<PathBuf>,
+    pub(crate) open_files: Arc<OpenFiles>,
+    pub(crate) claims: Claims,
+    pub(crate) checking: Arc<Checking>,
+}
+
+/// What they are opened for.
+pub(crate) enum Purpose {
+    Download { overwrite: bool, select: SelectFiles },
+    Seed { check: Check },
+}
+
+/// A torrent's files, open and checked.
+pub(crate) struct Ready {
+    pub(crate) info: Arc<Info>,
+    pub(crate) layers: PieceLayers,
+    pub(crate) have: Bitfield,
+    pub(crate) selection: Selection,
+    pub(crate) files: TorrentFiles,
+    /// The right to write them, for a download.
+    pub(crate) claim: Option<Claim>,
+    /// What of the resume state was not used: one line for the user.
+    pub(crate) problem: Option<String>,
+}
+
+/// Open files with their journal.
+pub(crate) struct TorrentFiles {
+    pub(crate) storage: Arc<Storage>,
+    pub(crate) info: Arc<Info>,
+    /// `None` without a state folder, and after the end.
+    resume: RwLock<Option<Resume>>,
+    writes: bool,
+}
+
+/// What became of a flush.
+#[derive(Debug, Default)]
+pub(crate) struct Flushed {
+    /// Pieces that must count as not written.
+    pub(crate) lost: Vec<PieceIndex>,
+    /// Why the data could not be synced: one line for the user.
+    pub(crate) trouble: Option<String>,
+}
+
+/// Keeps a second process, and a second torrent of this one, away from a download.
+pub(crate) fn lock(state_dir: &Path, files: &Files, hashes: &shoal_metainfo::InfoHashes) -> Result<Lock, SessionError> {
+    Ok(Lock::acquire(state_dir, &identity(files, hashes))?)
+}
+
+/// The info dictionary that an earlier run fetched by the same link, with the piece layers that it fetched.
+pub(crate) fn kept_torrent(state_dir: &Path, files: &Files, hashes: &shoal_metainfo::InfoHashes) -> Option<Torrent> {
+    let bytes = shoal_storage::load_torrent(state_dir, &identity(files, hashes))?;
+    // Whoever wrote it, only what hashes right is used; layers that do not lead to their roots are not even parsed.
+    Torrent::parse(&bytes).ok().filter(|torrent| hashes.verify(torrent.info.bytes()))
+}
+
+/// Keeps them for later runs.
+pub(crate) fn keep_torrent(state_dir: &Path, files: &Files, torrent: &Torrent, hashes: &shoal_metainfo::InfoHashes) {
+    if let Err(error) = shoal_storage::save_torrent(state_dir, &identity(files, hashes), &torrent.to_bytes()) {
+        tracing::warn!(%error, "cannot keep the torrent; it will be asked of peers again");
+    }
+}
+
+fn identity(files: &Files, hashes: &shoal_metainfo::InfoHashes) -> Identity {
+    match files {
+        Files::Folder(folder) => Identity::new(hashes, folder),
+        Files::Scanned(place) => Identity::new(hashes, place.root()),
+    }
+}
+
+/// Opens and checks. May take as long as reading all files.
+pub(crate) fn open(opening: Opening) -> Result<Ready, SessionError> {
+    let Opening { info, layers, files, purpose, state_dir, open_files, claims, checking } = opening;
+    let layout = info.layout();
+    let hashes = info.hashes();
+    let identity = identity(&files, &hashes);
+    let writes = matches!(purpose, Purpose::Download { .. });
+    let folder = match &files {
+        Files::Folder(folder) => Some(folder.clone()),
+        Files::Scanned(_) => None,
+    };
+    let place = match files {
+        Files::Scanned(place) => place,
+        Files::Folder(folder) if writes => Place::safe(&info, &folder, false),
+        Files::Folder(folder) => Place::found(&info, &folder),
+    };
+    let (selection, check, overwrite) = match purpose {
+        Purpose::Download { overwrite, select } => {
+            (select(&info).map_err(SessionError::Selection)?, Check::Resume, overwrite)
+        }
+        Purpose::Seed { check } => (Selection::all(layout), check, false),
+    };
+    let mode = if writes { Mode::ReadWrite } else { Mode::ReadOnly };
+    let storage = Storage::open(layout.clone(), place, selection.clone(), mode, hashes.wire(), open_files)?;
+    let storage = Arc::new(storage);
+    let claim = match folder {
+        Some(folder) if writes => Some(claims.claim(Wanted {
+            name: info.name().to_owned(),
+            folder,
+            canonical: identity.output().to_path_buf(),
+            storage: storage.clone(),
+            selection: selection.clone(),
+        })?),
+        _ => None,
+    };
+    let resumed = match (check, &state_dir) {
+        (Check::Resume, Some(state_dir)) => Resume::load(state_dir, &identity, &storage),
+        _ => Resumed::nothing(&storage),
+    };
+    let have = if check == Check::JustHashed && lengths_fit(&storage, &info)? {
+        Bitfield::full(layout.pieces())
+    } else {
+        let bytes: u64 = resumed.check.iter_set().map(|piece| u64::from(layout.piece_size(piece))).sum();
+        checking.total_bytes.store(bytes, Ordering::Relaxed);
+        let progress = |done: u64| {
+            checking.done_bytes.fetch_add(done, Ordering::Relaxed);
+        };
+        let watch = Watch { cancel: &checking.cancel, progress: &progress, jobs: None };
+        let mut have = resumed.have.clone();
+        for piece in hashing::check(&storage, &info, &layers, &resumed.check, watch)?.iter_set() {
+            have.set(piece);
+        }
+        have
+    };
+    if writes {
+        storage.prepare(&have, &resumed, overwrite)?;
+    }
+    let resume = state_dir.and_then(|state_dir| {
+        Resume::begin(&state_dir, &identity, &storage, &resumed, &have)
+            .inspect_err(|error| tracing::warn!(%error, "no resume state: everything will be checked after a restart"))
+            .ok()
+    });
+    let files = TorrentFiles { storage, info: info.clone(), resume: RwLock::new(resume), writes };
+    Ok(Ready { info, layers, have, selection, files, claim, problem: resumed.problem })
+}
+
+/// Whether every file is as long as the torrent says.
+fn lengths_fit(storage: &Storage, info: &Info) -> Result<bool, StorageError> {
+    let layout = info.layout();
+    for file in (0..layout.files()).map(FileIndex) {
+        let length = layout.file_length(file);
+        let found = storage.stat(file)?.map(|stat| stat.size);
+        // An empty file, or a symlink of the torrent, need not be there.
+        if found != Some(length) && length > 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+impl TorrentFiles {
+    /// Hashes a piece, compares, and writes it if it is right.
+    pub(crate) fn store(
+        &self,
+        now: Time,
+        piece: PieceIndex,
+        expected: &PieceHashes,
+        blocks: Vec<(BlockRef, Block)>,
+        digests: bool,
+    ) -> StoreOutcome<Block> {
+        let layout = self.storage.layout();
+        let mut leaves = Vec::new();
+        let right = hashing::piece_matches(layout, piece, expected, &blocks, digests.then_some(&mut leaves));
+        if !right {
+            let digests = blocks.iter().map(|(_, payload)| shoal_hash::sha256(payload)).collect();
+            return StoreOutcome::Corrupt { digests };
+        }
+        if let Err(error) = self.storage.write_piece(piece, &blocks) {
+            return StoreOutcome::Failed { blocks, reason: error.to_string() };
+        }
+        if let Some(resume) = &*self.resume.read().unwrap_or_else(PoisonError::into_inner) {
+            resume.written(now, piece, layout.piece_size(piece));
+        }
+        StoreOutcome::Written { digests: leaves }
+    }
+
+    /// A piece is not right on disk any more.
+    pub(crate) fn lost(&self, piece: PieceIndex) {
+        if let Some(resume) = &*self.resume.read().unwrap_or_else(PoisonError::into_inner) {
+            resume.lost(piece);
+        }
+    }
+
+    /// When [`TorrentFiles::flush`] is due.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.resume.read().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Resume::deadline)
+    }
+
+    /// Syncs data and journal, if that is due or if `all`.
+    pub(crate) fn flush(&self, now: Time, all: bool) -> Flushed {
+        let result = match &*self.resume.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(resume) => resume.flush(now, &self.storage, all),
+            None => Ok(()),
+        };
+        match result {
+            Ok(()) => Flushed::default(),
+            Err(error @ ResumeError::Journal { .. }) => {
+                tracing::warn!(%error, "the resume state is not written");
+                Flushed::default()
+            }
+            Err(error) => {
+                let trouble = Some(error.to_string());
+                let ResumeError::Data { pieces: lost, .. } = error else { return Flushed::default() };
+                Flushed { lost, trouble }
+            }
+        }
+    }
+
+    /// When everything selected is written.
+    pub(crate) fn finish(&self) -> Result<(), StorageError> {
+        if self.writes { self.storage.finish(&self.info, Finish::default()) } else { Ok(()) }
+    }
+
+    /// The clean end: the next start needs to read nothing.
+    pub(crate) fn stop(&self, now: Time) {
+        let resume = self.resume.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Err(error)) = resume.map(|resume| resume.stop(now, &self.storage)) {
+            tracing::warn!(%error, "the resume state is not complete");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::BlockPool;
+
+    /// A v1 torrent of one file of one piece.
+    fn info(content: &[u8]) -> Arc<Info> {
+        let mut bytes = format!("d6:lengthi{}e4:name1:a12:piece lengthi16384e6:pieces20:", content.len()).into_bytes();
+        bytes.extend(shoal_hash::sha1(content));
+        bytes.push(b'e');
+        Arc::new(Info::parse(&bytes).unwrap().0)
+    }
+
+    #[test]
+    fn pieces_that_cannot_be_synced_are_named_and_not_claimed_later() {
+        let (output, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let info = info(b"some bytes");
+        let opening = || Opening {
+            layers: PieceLayers::empty(&info),
+            info: info.clone(),
+            files: Files::Folder(output.path().to_path_buf()),
+            purpose: Purpose::Download {
+                overwrite: false,
+                select: Box::new(|info: &Info| Ok(Selection::all(info.layout()))),
+            },
+            state_dir: Some(state.path().to_path_buf()),
+            open_files: OpenFiles::new(4),
+            claims: Claims::default(),
+            checking: Arc::default(),
+        };
+        let files = open(opening()).unwrap().files;
+        let mut block = BlockPool::default().take(10);
+        block.copy_from_slice(b"some bytes");
+        let expected = info.piece_hashes(PieceIndex(0), &PieceLayers::empty(&info)).unwrap();
+        let blocks = vec![(info.layout().block(0, 0, 10).unwrap(), block)];
+        let outcome = files.store(Time::ZERO, PieceIndex(0), &expected, blocks, false);
+        assert!(matches!(outcome, StoreOutcome::Written { .. }));
+        std::fs::remove_file(output.path().join("a")).unwrap();
+        files.storage.close_files();
+        let flushed = files.flush(Time::ZERO, true);
+        assert_eq!(flushed.lost, [PieceIndex(0)]);
+        assert!(flushed.trouble.unwrap().contains("sync"));
+        files.stop(Time::ZERO);
+        assert!(open(opening()).unwrap().have.is_empty());
+    }
+}

@@ -134,3 +134,43 @@ async fn blocks_that_nobody_asked_for_are_not_taken() {
     }
     here.session.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_flood_of_silent_connections_keeps_nobody_out_and_is_closed() {
+    const SILENT: usize = 300;
+    const SLOW: usize = 30;
+    let data = bytes(1_000_000);
+    let torrent = torrent(Format::V1, &data);
+    let timeout = std::time::Duration::from_secs(3);
+    let from = Here::with(|config| config.handshake_timeout = timeout).await;
+    let to = Here::new().await;
+    let (_seed, _seed_events) = from.seed(&torrent, &data).await;
+    let mut flood = tokio::task::JoinSet::new();
+    let begun = std::time::Instant::now();
+    for number in 0..SILENT + SLOW {
+        let mut tcp = TcpStream::connect(from.addr()).await.unwrap();
+        flood.spawn(async move {
+            let handshake = shoal_wire::Handshake::new([7; 20], [1; 20], false, false).encode();
+            let mut drip = handshake.iter();
+            let mut pause = tokio::time::interval(std::time::Duration::from_secs(1));
+            loop {
+                let mut byte = [0];
+                tokio::select! {
+                    read = tcp.read(&mut byte) => if matches!(read, Ok(0) | Err(_)) { return },
+                    // One byte a second, as slow as one that never ends.
+                    _ = pause.tick(), if number >= SILENT => {
+                        let _ = tcp.write_all(&[*drip.next().unwrap()]).await;
+                    }
+                }
+            }
+        });
+    }
+    let (_download, mut events) = to.download(TorrentSource::Torrent(torrent), from.addr()).await;
+    until(&mut events, |event| matches!(event, TorrentEvent::Complete)).await;
+    assert!(begun.elapsed() < timeout, "nobody had to wait for the silent ones: {:?}", begun.elapsed());
+    assert!(!flood.is_empty());
+    patiently(async { while flood.join_next().await.is_some() {} }).await;
+    assert!(begun.elapsed() < timeout * 2, "{:?}", begun.elapsed());
+    from.session.shutdown().await;
+    to.session.shutdown().await;
+}

@@ -258,3 +258,36 @@ async fn piece_layers_that_were_fetched_once_are_known_to_the_next_run() {
     to.session.shutdown().await;
     patiently(seed).await.unwrap();
 }
+
+#[tokio::test]
+async fn two_torrents_do_not_write_the_same_file() {
+    let (one, other) = (torrent(Format::V1, &bytes(100_000)), torrent(Format::V2, &bytes(200_000)));
+    let here = Here::new().await;
+    let add = |torrent| AddTorrent::download(TorrentSource::Torrent(torrent), here.folder());
+    let (first, mut events) = here.add(add(one), false).await;
+    until(&mut events, |event| matches!(event, TorrentEvent::Checked { .. })).await;
+    // The same folder, written another way.
+    let through = here.folder().join("..").join(here.folder().file_name().unwrap());
+    let refused = AddTorrent { files: Files::Folder(through), ..add(other.clone()) };
+    let (_second, mut events) = here.add(refused, false).await;
+    let failed = loop {
+        match patiently(events.next()).await.expect("it says why") {
+            TorrentEvent::Failed(error) => break error,
+            _ => {}
+        }
+    };
+    assert!(
+        matches!(&failed, SessionError::SameFile { path, other } if path.ends_with(NAME) && other == NAME),
+        "{failed}"
+    );
+    let (third, mut events) = here
+        .add(AddTorrent { files: Files::Folder(here.folder().join("elsewhere")), ..add(other.clone()) }, false)
+        .await;
+    until(&mut events, |event| matches!(event, TorrentEvent::Checked { .. })).await;
+    third.stop().await;
+    // When the first has ended the file may be written.
+    first.stop().await;
+    let (_fourth, mut events) = here.add(add(other), false).await;
+    until(&mut events, |event| matches!(event, TorrentEvent::Checked { .. })).await;
+    here.session.shutdown().await;
+}
