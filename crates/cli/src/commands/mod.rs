@@ -66,3 +66,24 @@ fn with_runtime<F: Future<Output = Outcome>>(work: impl FnOnce(Interrupt) -> F) 
     runtime.shutdown_background();
     outcome
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_up_that_hangs_does_not_delay_the_end() {
+        // Dropped after the runtime: whoever waited for the blocking call would wait forever.
+        let (_held, hangs) = std::sync::mpsc::channel::<()>();
+        let outcome = with_runtime(|_| async {
+            let (begun, begins) = tokio::sync::oneshot::channel();
+            tokio::task::spawn_blocking(move || {
+                let _ = begun.send(());
+                let _ = hangs.recv();
+            });
+            let _ = begins.await;
+            Ok(Exit::Done)
+        });
+        assert!(matches!(outcome, Ok(Exit::Done)));
+    }
+}
