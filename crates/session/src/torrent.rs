@@ -138,7 +138,7 @@ pub(crate) struct TorrentTask {
 struct Early {
     found: Vec<(Source, Vec<SocketAddr>)>,
     /// At most [`MAX_EARLY`].
-    accepted: Vec<Box<Opened>>,
+    accepted: Vec<Opened>,
 }
 
 /// Connections of a torrent that wait for its check. Chosen: who starts a seed and its leechers at once sees them connect, and
@@ -246,7 +246,7 @@ impl TorrentTask {
                 if self.driven && self.stopping.is_none() {
                     self.connect(*opened, Direction::Incoming);
                 } else if self.stopping.is_none() && self.early.accepted.len() < MAX_EARLY {
-                    self.early.accepted.push(opened);
+                    self.early.accepted.push(*opened);
                 }
                 drop(permit);
             }
@@ -438,7 +438,7 @@ impl TorrentTask {
             self.feed(Event::Found { source, addrs });
         }
         for opened in early.accepted {
-            self.connect(*opened, Direction::Incoming);
+            self.connect(opened, Direction::Incoming);
         }
     }
 

@@ -271,9 +271,8 @@ async fn two_torrents_do_not_write_the_same_file() {
     let refused = AddTorrent { files: Files::Folder(through), ..add(other.clone()) };
     let (_second, mut events) = here.add(refused, false).await;
     let failed = loop {
-        match patiently(events.next()).await.expect("it says why") {
-            TorrentEvent::Failed(error) => break error,
-            _ => {}
+        if let TorrentEvent::Failed(error) = patiently(events.next()).await.expect("it says why") {
+            break error;
         }
     };
     assert!(
