@@ -43,7 +43,8 @@ fn show_prints_one_documented_object() {
             "warnings",
         ];
         let mut found = keys(&shown);
-        (expected.sort_unstable(), found.sort_unstable());
+        expected.sort_unstable();
+        found.sort_unstable();
         assert_eq!(found, expected);
         assert_eq!(shown["format"], format);
         assert_eq!(shown["info_hash_v1"].is_null(), format == "v2");

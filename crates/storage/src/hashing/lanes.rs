@@ -173,6 +173,9 @@ struct Worker<'a> {
     reading: Duration,
 }
 
+/// Gives a worker its next pieces, at most so many, and those that will follow them, to be read ahead.
+type Next<'n> = dyn Fn(usize, &mut Vec<PieceIndex>, &mut Vec<PieceIndex>) + 'n;
+
 impl<'a> Worker<'a> {
     fn new(job: &'a Job<'a>) -> Worker<'a> {
         Worker {
@@ -185,7 +188,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn run(mut self, next: &dyn Fn(usize, &mut Vec<PieceIndex>, &mut Vec<PieceIndex>)) {
+    fn run(mut self, next: &Next<'_>) {
         let (mut taken, mut ahead) = (Vec::new(), Vec::new());
         while !self.job.ended() {
             // Once, or until there is enough if holes take no lane, or if short files are few leaves each.
