@@ -20,11 +20,11 @@ fn two_files() -> Arc<Info> {
 
 /// The last request to the tracker; takes the log.
 fn announced(script: &mut Script) -> (TrackerKey, AnnounceRequest) {
-    let asked = script.effects().into_iter().filter_map(|effect| match effect {
+    let mut asked = script.effects().into_iter().filter_map(|effect| match effect {
         Effect::Announce { tracker, request } => Some((tracker, request)),
         _ => None,
     });
-    asked.last().expect("the tracker is asked")
+    asked.next_back().expect("the tracker is asked")
 }
 
 #[test]
