@@ -80,7 +80,7 @@ proptest! {
             let on_disk = std::fs::File::create(&path).unwrap();
             on_disk.set_len(*length).unwrap();
             let mut written = 0;
-            for hole in holes.into_iter().chain([own.len()..own.len()]) {
+            for hole in holes.into_iter().chain(std::iter::once(own.len()..own.len())) {
                 if hole.start > written {
                     on_disk.write_all_at(&own[written..hole.start], written as u64).unwrap();
                 }

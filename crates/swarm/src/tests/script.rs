@@ -188,7 +188,10 @@ pub(super) fn disconnected(effects: &[Effect<Mark>], of: PeerKey) -> Option<Disc
     })
 }
 
-pub(super) fn stores(effects: Vec<Effect<Mark>>) -> Vec<(PieceIndex, Vec<(BlockRef, Mark)>, bool)> {
+/// A piece to be stored, its blocks, and whether their digests are asked for.
+pub(super) type Store = (PieceIndex, Vec<(BlockRef, Mark)>, bool);
+
+pub(super) fn stores(effects: Vec<Effect<Mark>>) -> Vec<Store> {
     let store = |effect| match effect {
         Effect::Store { piece, blocks, digests, .. } => Some((piece, blocks, digests)),
         _ => None,
