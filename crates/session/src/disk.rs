@@ -134,6 +134,13 @@ pub(crate) struct ReadError {
     pub(crate) reason: String,
 }
 
+impl ReadError {
+    /// Not to be had now, and no fault of the files.
+    fn passing(reason: &str) -> ReadError {
+        ReadError { lost: false, reason: reason.to_owned() }
+    }
+}
+
 /// Where the blocks of one torrent are read for uploads.
 #[derive(Clone)]
 pub(crate) struct UploadSource {
@@ -144,25 +151,39 @@ pub(crate) struct UploadSource {
 }
 
 impl UploadSource {
-    /// Reads a block: in place if that needs no disk.
-    pub(crate) async fn read(&self, block: BlockRef) -> Result<Block, ReadError> {
+    /// Reads blocks, in their order: in place those that need no disk, the others by one job of a disk thread. One job and not
+    /// one a block: where the file system cannot say what is cached (tmpfs), each round trip would cost more than the read.
+    pub(crate) async fn read(&self, blocks: &[BlockRef]) -> Vec<Result<Block, ReadError>> {
         let Some(storage) = self.storage.get().cloned() else {
-            return Err(ReadError { lost: false, reason: "the files are not open yet".to_owned() });
+            return blocks.iter().map(|_| Err(ReadError::passing("the files are not open yet"))).collect();
         };
-        let mut bytes = self.pool.take(block.length);
-        if storage.read_cached(block, &mut bytes) {
-            return Ok(bytes);
+        let mut results = Vec::with_capacity(blocks.len());
+        let mut cold = Vec::new();
+        for (place, &block) in blocks.iter().enumerate() {
+            let mut bytes = self.pool.take(block.length);
+            if storage.read_cached(block, &mut bytes) {
+                results.push(Ok(bytes));
+            } else {
+                results.push(Err(ReadError::passing("the disk threads have ended")));
+                cold.push((place, block, bytes));
+            }
+        }
+        if cold.is_empty() {
+            return results;
         }
         let (done, answer) = oneshot::channel();
         self.disk.run(move || {
-            let read = storage.read(block, &mut bytes).map(|()| bytes);
-            let read = read.map_err(|error| ReadError { lost: error.is_lost(), reason: error.to_string() });
+            let read = cold.into_iter().map(|(place, block, mut bytes)| {
+                let read = storage.read(block, &mut bytes).map(|()| bytes);
+                (place, read.map_err(|error| ReadError { lost: error.is_lost(), reason: error.to_string() }))
+            });
             // The connection may have closed meanwhile.
-            let _ = done.send(read);
+            let _ = done.send(read.collect::<Vec<_>>());
         });
-        answer
-            .await
-            .unwrap_or_else(|_| Err(ReadError { lost: false, reason: "the disk threads have ended".to_owned() }))
+        for (place, read) in answer.await.unwrap_or_default() {
+            results[place] = read;
+        }
+        results
     }
 }
 

@@ -26,6 +26,16 @@ pub(crate) enum Item {
     Upload(BlockRef),
 }
 
+impl Item {
+    /// The block, if it is one.
+    pub(crate) fn block(&self) -> Option<BlockRef> {
+        match self {
+            Item::Messages(_) => None,
+            Item::Upload(block) => Some(*block),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Queue {
     items: VecDeque<Item>,

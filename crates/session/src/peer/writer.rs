@@ -60,10 +60,12 @@ impl Writer {
         while let Some(items) = self.outbox.take().await {
             let mut parts = Vec::with_capacity(2 * items.len());
             let mut uploaded = Vec::new();
+            let blocks: Vec<BlockRef> = items.iter().filter_map(Item::block).collect();
+            let mut read = self.source.read(&blocks).await.into_iter();
             for item in items {
                 match item {
                     Item::Messages(bytes) => append(&mut parts, &bytes),
-                    Item::Upload(block) => match self.source.read(block).await {
+                    Item::Upload(block) => match read.next().expect("each block has its answer") {
                         Ok(payload) => {
                             append(&mut parts, &encode_piece_header(raw(block)));
                             parts.push(Part::Payload(payload));
