@@ -108,7 +108,17 @@ fn libtorrent_hybrid_by_file() {
 
 #[test]
 fn libtorrent_hybrid_by_magnet() {
-    there_and_back(Client::Shoal, Client::Libtorrent, "hybrid", By::Magnet);
+    // libtorrent 2.0.8 at times gives up a hybrid that it began without piece layers, though all is right (its issue 6394: a
+    // race between its piece check and its own hash requests). Then, and only then, it is begun anew.
+    const ITS_OWN_FAULT: &str = "v1 and v2 hashes do not describe the same data";
+    for attempt in 1..=4 {
+        let run = || there_and_back(Client::Shoal, Client::Libtorrent, "hybrid", By::Magnet);
+        let Err(panic) = std::panic::catch_unwind(run) else { return };
+        let said = panic.downcast_ref::<String>().is_some_and(|message| message.contains(ITS_OWN_FAULT));
+        if attempt == 4 || !said {
+            std::panic::resume_unwind(panic);
+        }
+    }
 }
 
 #[test]
