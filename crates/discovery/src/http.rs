@@ -163,6 +163,12 @@ impl Http {
     }
 
     async fn get_once(&self, url: &Url, named: Named, rule: Rule<'_>) -> Result<Step, HttpError> {
+        let Opened { io, from } = self.open(url, named, rule).await?;
+        exchange(io, url, from).await
+    }
+
+    /// Opens a connection to a URL's host: resolved, allowed by the rule, and for `https` with its certificate checked.
+    pub(crate) async fn open(&self, url: &Url, named: Named, rule: Rule<'_>) -> Result<Opened, HttpError> {
         let secure = match url.scheme() {
             "http" => false,
             "https" => true,
@@ -181,14 +187,13 @@ impl Http {
         let peer = tcp.peer_addr().map_err(|source| HttpError::Connect { host: host.to_string(), source })?;
         // The rule has seen this address; it has a scope.
         let from = scope(peer.ip()).unwrap_or(Scope::Public);
-        if secure {
-            let name = server_name(&host)?;
-            let tls = TlsConnector::from(self.tls.clone()).connect(name, tcp).await;
-            let tls = tls.map_err(|source| HttpError::Tls { host: host.to_string(), source })?;
-            exchange(tls, url, from).await
-        } else {
-            exchange(tcp, url, from).await
+        if !secure {
+            return Ok(Opened { io: Box::new(tcp), from });
         }
+        let name = server_name(&host)?;
+        let tls = TlsConnector::from(self.tls.clone()).connect(name, tcp).await;
+        let tls = tls.map_err(|source| HttpError::Tls { host: host.to_string(), source })?;
+        Ok(Opened { io: Box::new(tls), from })
     }
 
     async fn connect(&self, host: &Host<&str>, addrs: &[SocketAddr]) -> Result<TcpStream, HttpError> {
@@ -212,6 +217,18 @@ impl Http {
         }
         socket.connect(addr).await
     }
+}
+
+/// A byte stream, plain or in TLS.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+/// An open connection.
+pub(crate) struct Opened {
+    pub(crate) io: Box<dyn Io>,
+    /// How near the other side is.
+    pub(crate) from: Scope,
 }
 
 enum Step {
@@ -248,7 +265,7 @@ fn server_name(host: &Host<&str>) -> Result<ServerName<'static>, HttpError> {
 }
 
 /// One request and its answer on an open connection.
-async fn exchange(io: impl AsyncRead + AsyncWrite + Send + Unpin, url: &Url, from: Scope) -> Result<Step, HttpError> {
+async fn exchange(io: Box<dyn Io>, url: &Url, from: Scope) -> Result<Step, HttpError> {
     let host = url.host_str().unwrap_or_default();
     let failed = |error: hyper::Error| HttpError::Http { host: host.to_owned(), reason: chain(&error) };
     let authority = match url.port() {
