@@ -3,6 +3,7 @@
 //! HTTP trackers ([`Trackers`]) and the rule of which addresses may be used ([`networks`]). All input is from strangers: every
 //! answer is bounded in bytes, time and count.
 
+mod failure;
 mod http;
 pub mod networks;
 mod tracker;

@@ -3,6 +3,7 @@
 use crate::config::SessionConfig;
 use crate::listener::prepare;
 use crate::peer::{Opened, PeerStream, open};
+use shoal_swarm::DialFailure;
 use shoal_wire::Handshake;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -18,11 +19,20 @@ pub(crate) async fn dial(
     config: &SessionConfig,
     mine: Handshake,
     ours: &[[u8; 20]],
-) -> io::Result<Opened> {
-    let tcp = tokio::time::timeout(CONNECT_TIMEOUT, connect(addr, &config.bind)).await.map_err(|_| timed_out())??;
+) -> Result<Opened, DialError> {
+    let connecting = tokio::time::timeout(CONNECT_TIMEOUT, connect(addr, &config.bind));
+    let tcp = connecting.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(unreachable)?;
     prepare(&tcp);
-    let opened = open(PeerStream::Tcp(tcp), addr, mine, ours);
-    tokio::time::timeout(config.handshake_timeout, opened).await.map_err(|_| timed_out())?
+    let opening = tokio::time::timeout(config.handshake_timeout, open(PeerStream::Tcp(tcp), addr, mine, ours));
+    let opened = opening.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    opened.map_err(|error| DialError { failure: DialFailure::Broke, error })
+}
+
+/// A dial that came to nothing.
+#[derive(Debug)]
+pub(crate) struct DialError {
+    pub(crate) failure: DialFailure,
+    pub(crate) error: io::Error,
 }
 
 /// `bind`: addresses to dial from; empty: the system chooses.
@@ -35,6 +45,15 @@ async fn connect(addr: SocketAddr, bind: &[IpAddr]) -> io::Result<TcpStream> {
     socket.connect(addr).await
 }
 
-fn timed_out() -> io::Error {
-    io::ErrorKind::TimedOut.into()
+/// There was no connection.
+fn unreachable(error: io::Error) -> DialError {
+    let failure = match error.kind() {
+        io::ErrorKind::TimedOut => DialFailure::Silent,
+        io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkDown
+        | io::ErrorKind::AddrNotAvailable => DialFailure::NoRoute,
+        _ => DialFailure::Refused,
+    };
+    DialError { failure, error }
 }

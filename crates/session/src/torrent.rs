@@ -20,6 +20,7 @@ pub(crate) use report::{Events, Report};
 
 use crate::add::Files;
 use crate::claims::Claim;
+use crate::dialer::DialError;
 use crate::error::SessionError;
 use crate::host::ToHost;
 use crate::peer::{self, Connection, Opened, Ports};
@@ -75,7 +76,7 @@ pub(crate) enum ToTorrent {
     /// The host lets us dial.
     Dial(SocketAddr),
     /// A dial failed or became a connection.
-    Dialed(SocketAddr, Result<Box<Opened>, std::io::Error>),
+    Dialed(SocketAddr, Result<Box<Opened>, DialError>),
     /// A peer dialed us; the permit is given back when it is taken over.
     Accepted(Box<Opened>, OwnedSemaphorePermit),
     /// The files are open, or cannot be.
@@ -236,9 +237,9 @@ impl TorrentTask {
                 self.tell_host(HostEvent::DialEnded(self.key));
                 match result {
                     Ok(opened) => self.connect(*opened, Direction::Outgoing),
-                    Err(error) => {
+                    Err(DialError { failure, error }) => {
                         tracing::debug!(%addr, %error, "cannot connect");
-                        self.feed(Event::DialFailed { addr });
+                        self.feed(Event::DialFailed { addr, failure });
                     }
                 }
             }

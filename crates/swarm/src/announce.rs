@@ -9,6 +9,7 @@
 //! [`AnnounceSchedule::stop`] ends when all that took `started` have answered, or after [`STOP_PATIENCE`].
 
 use crate::event::{AnnounceEvent, AnnounceReply, AnnounceRequest, TrackerKey};
+use crate::failure::{SourceError, SourceErrorKind};
 use shoal_machine::{Rng, Time};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -60,6 +61,8 @@ pub struct TrackerStatus<'a> {
     pub failures: u32,
     /// Why it failed the last time, if it did so since its last answer; not escaped.
     pub last_error: Option<&'a str>,
+    /// Of which kind that failure was.
+    pub last_error_kind: Option<SourceErrorKind>,
     /// What it warned of in its last answer; not escaped.
     pub warning: Option<&'a str>,
     /// When it is asked next; `None` for one that waits until another of its tier fails.
@@ -87,7 +90,7 @@ struct Tracker {
     early: Time,
     failures: u32,
     tracker_id: Option<Vec<u8>>,
-    last_error: Option<String>,
+    last_error: Option<SourceError>,
     warning: Option<String>,
     seeds: Option<u32>,
     leeches: Option<u32>,
@@ -193,7 +196,7 @@ impl AnnounceSchedule {
     }
 
     /// An announce was answered, or failed.
-    pub fn answered(&mut self, now: Time, tracker: TrackerKey, result: &Result<AnnounceReply, String>) {
+    pub fn answered(&mut self, now: Time, tracker: TrackerKey, result: &Result<AnnounceReply, SourceError>) {
         let index = tracker.0 as usize;
         let Some(tracker) = self.trackers.get_mut(index) else { return };
         let Some(event) = tracker.in_flight.take() else { return };
@@ -224,7 +227,8 @@ impl AnnounceSchedule {
                 let jitter = 0.75 + self.rng.unit() / 2.0;
                 tracker.next = now + wait.min(RETRY_LAST).mul_f64(jitter);
                 tracker.failures += 1;
-                tracker.last_error = Some(error.chars().take(MAX_TEXT).collect());
+                let text: String = error.text.chars().take(MAX_TEXT).collect();
+                tracker.last_error = Some(SourceError { kind: error.kind, text });
                 tier.works &= tier.order.first() != Some(&index);
             }
         }
@@ -279,7 +283,8 @@ impl AnnounceSchedule {
                 working: tracker.took_started && tracker.failures == 0,
                 in_flight: tracker.in_flight.is_some(),
                 failures: tracker.failures,
-                last_error: tracker.last_error.as_deref(),
+                last_error: tracker.last_error.as_ref().map(|error| error.text.as_str()),
+                last_error_kind: tracker.last_error.as_ref().map(|error| error.kind),
                 warning: tracker.warning.as_deref(),
                 next: candidate.filter(|&(_, chosen)| chosen == index).map(|(at, _)| at),
                 seeds: tracker.seeds,

@@ -1,5 +1,6 @@
 //! What a driver tells a swarm, and what a swarm orders.
 
+use crate::failure::{DialFailure, SourceError};
 use shoal_layout::{BlockRef, PieceIndex, Selection};
 use shoal_machine::Wake;
 use shoal_metainfo::{Info, PieceHashes, PieceLayers};
@@ -61,6 +62,8 @@ pub enum Event<P> {
     DialFailed {
         /// Whom we dialed.
         addr: SocketAddr,
+        /// How it failed.
+        failure: DialFailure,
     },
     /// Both handshakes were exchanged and the info hash is ours.
     Connected {
@@ -144,8 +147,8 @@ pub enum Event<P> {
     Announced {
         /// By which tracker.
         tracker: TrackerKey,
-        /// What it said, or why it said nothing: one line, not escaped.
-        result: Result<AnnounceReply, String>,
+        /// What it said, or why it said nothing.
+        result: Result<AnnounceReply, SourceError>,
     },
     /// The host lets this many more bytes through; adds up. `Credit::UNLIMITED` where there is no limit.
     Credit(Credit),

@@ -245,7 +245,7 @@ impl<P> Machine for Swarm<P> {
         match event {
             Event::Wake => {}
             Event::Found { source, addrs } => self.found(source, &addrs),
-            Event::DialFailed { addr } => self.addresses.failed(now, addr),
+            Event::DialFailed { addr, failure: _ } => self.addresses.failed(now, addr),
             Event::Connected { peer, addr, direction, handshake } => {
                 self.connected(peer, addr, direction, handshake, out);
             }

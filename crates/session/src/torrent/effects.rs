@@ -10,7 +10,7 @@ use crate::host::ToHost;
 use crate::pool::Block;
 use crate::progress::TorrentEvent;
 use shoal_metainfo::{Info, PieceLayers, Torrent};
-use shoal_swarm::{AnnounceRequest, Effect, Event, HostEvent, Notice, PeerKey, Source, TrackerKey};
+use shoal_swarm::{AnnounceRequest, Effect, Event, HostEvent, Notice, PeerKey, Source, SourceError, TrackerKey};
 use shoal_wire::Handshake;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -120,7 +120,7 @@ impl TorrentTask {
                 }
                 Err(error) => reports.send(TorrentEvent::TrackerError { url, reason: error.to_string() }),
             }
-            let result = result.map_err(|error| error.to_string());
+            let result = result.map_err(|error| SourceError::from(&error));
             let _ = inbox.send(ToTorrent::Event(Event::Announced { tracker, result }));
         });
     }

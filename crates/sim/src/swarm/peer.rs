@@ -22,8 +22,8 @@ use shoal_machine::{Rng, Time};
 use shoal_metainfo::PieceLayers;
 use shoal_pieces::Bitfield;
 use shoal_swarm::{
-    AnnounceReply, Direction, Event, Host, HostConfig, HostEffect, HostEvent, PeerKey, Source, StoreOutcome, Swarm,
-    SwarmConfig, TrackerKey,
+    AnnounceReply, DialFailure, Direction, Event, Host, HostConfig, HostEffect, HostEvent, PeerKey, Source,
+    SourceError, SourceErrorKind, StoreOutcome, Swarm, SwarmConfig, TrackerKey,
 };
 use shoal_wire::{Handshake, Message, RawBlock};
 use std::cell::Cell;
@@ -74,7 +74,7 @@ struct Upload {
 /// A dial came to nothing: host and swarm hear of it.
 fn dial_failed(addr: SocketAddr, events: &mut VecDeque<ProcessEvent>) {
     events.push_back(HostEvent::DialEnded(SWARM).into());
-    events.push_back(Event::DialFailed { addr }.into());
+    events.push_back(Event::DialFailed { addr, failure: DialFailure::Refused }.into());
 }
 
 /// Around one peer's machines.
@@ -298,7 +298,7 @@ impl Surroundings for PeerSite {
             Happening::Local(SwarmLocal::TrackerTimeout { tracker, announce }) => {
                 if self.announces.get(&tracker) == Some(&announce) {
                     self.announces.remove(&tracker);
-                    let result = Err("no answer".to_owned());
+                    let result = Err(SourceError::new(SourceErrorKind::Silent, "no answer"));
                     events.push_back(Event::Announced { tracker: TrackerKey(tracker), result }.into());
                 }
             }

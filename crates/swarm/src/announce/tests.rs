@@ -19,7 +19,7 @@ fn poll(schedule: &mut AnnounceSchedule, now: Time) -> Vec<(TrackerKey, Announce
     sent
 }
 
-fn good(interval: u64, min_interval: Option<u64>) -> Result<AnnounceReply, String> {
+fn good(interval: u64, min_interval: Option<u64>) -> Result<AnnounceReply, SourceError> {
     Ok(AnnounceReply {
         interval: Some(Duration::from_secs(interval)),
         min_interval: min_interval.map(Duration::from_secs),
@@ -27,8 +27,8 @@ fn good(interval: u64, min_interval: Option<u64>) -> Result<AnnounceReply, Strin
     })
 }
 
-fn bad() -> Result<AnnounceReply, String> {
-    Err("no route".to_owned())
+fn bad() -> Result<AnnounceReply, SourceError> {
+    Err(SourceError::new(SourceErrorKind::NoRoute, "no route"))
 }
 
 const ONE: TrackerKey = TrackerKey(0);
