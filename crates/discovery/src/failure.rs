@@ -39,7 +39,9 @@ impl HttpError {
             HttpError::Connect { source, .. } => kind_of_io(source),
             HttpError::Tls { source, .. } => kind_of_tls(source),
             HttpError::Status { .. } => SourceErrorKind::Refusal,
-            HttpError::Http { .. } | HttpError::TooLong { .. } | HttpError::Redirects => SourceErrorKind::Nonsense,
+            HttpError::Http { .. } | HttpError::TooLong { .. } | HttpError::Redirects | HttpError::Downgrade { .. } => {
+                SourceErrorKind::Nonsense
+            }
             HttpError::Timeout { .. } => SourceErrorKind::Silent,
         }
     }

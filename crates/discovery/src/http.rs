@@ -1,222 +1,69 @@
-//! One bounded HTTP request.
+//! Bounded HTTP and HTTPS requests, for trackers, web seeds and torrent files.
 //!
-//! A connection of its own for each: who asks a tracker asks again in half an hour. The name is resolved here and each
-//! address is shown to a rule before it is connected to, so that no answer of a name server and no redirect leads where the
-//! rule forbids (reliability.md D1, D2, D4). TLS certificates are always checked (D3).
+//! A name is resolved here and each address is shown to the rule of [`crate::networks`] before it is connected to, so that no
+//! answer of a name server and no redirect leads where the rule forbids (reliability.md D1, D2, D4). Every request resolves
+//! and checks anew: an answer that changes is of no use. TLS certificates are always checked (D3).
 //!
-//! Bounds: [`MAX_REDIRECTS`], [`MAX_BODY_BYTES`], [`MAX_HEAD_BYTES`]; time is the caller's.
+//! [`Http::get`] is a whole request with redirects and a bounded body; [`Http::open`] gives the checked connection alone, for
+//! whoever asks one server for many ranges. Bounds: [`MAX_REDIRECTS`], `max_body_bytes`, 64 KiB of headers; time is a
+//! request's [`Patience`].
 
-use crate::networks::{Named, Scope, scope};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::body::Bytes;
-use hyper::header::{ACCEPT, CONNECTION, HOST, LOCATION, USER_AGENT};
-use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
+mod authorities;
+mod body;
+mod connection;
+mod error;
+mod redirect;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use authorities::{Authorities, NoCertificates};
+pub(crate) use connection::{Connection, Head};
+pub use error::HttpError;
+pub(crate) use redirect::redirect;
+
+use crate::networks::{Asked, Named, Scope, scope, server_allowed};
+use crate::resolve::{Lookup, System};
+use body::{Body, Wrong};
+use hyper::StatusCode;
+use hyper::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, LOCATION};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use url::{Host, Url};
 
 /// Redirects followed (reliability.md D4).
-const MAX_REDIRECTS: usize = 5;
-/// Bytes of a body (reliability.md D2).
-const MAX_BODY_BYTES: usize = 2 << 20;
-/// Bytes of a status line with its headers. Chosen.
-const MAX_HEAD_BYTES: usize = 64 << 10;
+pub(crate) const MAX_REDIRECTS: usize = 5;
 /// For each address of a name. Chosen: so that two dead addresses leave time for a third within a tracker's 30 s.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// What we call ourselves.
-const AGENT: &str = concat!("shoal/", env!("CARGO_PKG_VERSION"));
+/// Bytes that must come within a [`Patience::Pace`]. Chosen: 0.5 KiB/s over 30 s, a slow modem's tenth.
+const PACE_BYTES: usize = 16 << 10;
 
-/// Why there is no answer. Every message is one line; it may quote what the other side sent, not escaped.
-#[derive(Debug, thiserror::Error)]
-pub enum HttpError {
-    /// The scheme is not one that is spoken here.
-    #[error("{scheme} is not supported here, only http and https")]
-    Scheme {
-        /// Which.
-        scheme: String,
-    },
-    /// It is no URL, or one without a host.
-    #[error("not a usable URL: {url}")]
-    Url {
-        /// The text.
-        url: String,
-    },
-    /// The name has no address.
-    #[error("cannot resolve {host}: {reason}")]
-    Resolve {
-        /// The name.
-        host: String,
-        /// What the system said.
-        reason: String,
-    },
-    /// The address is one that the rule forbids.
-    #[error("{host} is at {ip}, on a local or private network; use --allow-private-networks if that is meant")]
-    Forbidden {
-        /// The name.
-        host: String,
-        /// An address that it has.
-        ip: IpAddr,
-    },
-    /// No address could be connected to.
-    #[error("cannot connect to {host}: {source}")]
-    Connect {
-        /// The name.
-        host: String,
-        /// What the system said of the last one.
-        source: io::Error,
-    },
-    /// The certificate is wrong, or what it speaks is no TLS.
-    #[error("no secure connection to {host}: {source}")]
-    Tls {
-        /// The name.
-        host: String,
-        /// What is wrong.
-        source: io::Error,
-    },
-    /// What it speaks is no HTTP, or the connection broke.
-    #[error("bad answer from {host}: {reason}")]
-    Http {
-        /// The name.
-        host: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The body is longer than the bound.
-    #[error("the answer from {host} is too long")]
-    TooLong {
-        /// The name.
-        host: String,
-    },
-    /// A status other than success.
-    #[error("{host} answered {status}")]
-    Status {
-        /// The name.
-        host: String,
-        /// The status.
-        status: u16,
-    },
-    /// More redirects than are followed.
-    #[error("too many redirects")]
-    Redirects,
-    /// The time is up.
-    #[error("no answer within {} s", .after.as_secs())]
-    Timeout {
-        /// The time that it had.
-        after: Duration,
-    },
+/// What all requests of a process have in common.
+#[derive(Debug, Clone, Default)]
+pub struct HttpConfig {
+    /// Addresses to connect from, one for each family; empty: the system chooses.
+    pub bind: Vec<IpAddr>,
+    /// Whose certificates are believed.
+    pub authorities: Authorities,
+    /// Accept servers on any network, whoever named them.
+    pub allow_private_networks: bool,
 }
 
-/// An answer with a status of success.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) body: Bytes,
-    /// Where it came from.
-    pub(crate) from: Scope,
-}
-
-/// Which addresses may be connected to: who named the URL, the address, the URL's path.
-pub(crate) type Rule<'a> = &'a (dyn Fn(Named, IpAddr, &str) -> bool + Send + Sync);
-
-/// What all requests share. Cheap to clone.
+/// Makes requests. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Http {
+pub struct Http {
     tls: Arc<ClientConfig>,
-    /// Addresses to connect from, at most one is used for each family; empty: the system chooses.
-    bind: Vec<IpAddr>,
-}
-
-impl Http {
-    /// With the certificate authorities of Mozilla's list.
-    pub(crate) fn new(bind: Vec<IpAddr>) -> Http {
-        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .expect("the provider has the default versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Http { tls: Arc::new(config), bind }
-    }
-
-    /// Gets a URL, following redirects.
-    pub(crate) async fn get(&self, url: Url, named: Named, rule: Rule<'_>) -> Result<Answer, HttpError> {
-        let (mut url, mut named) = (url, named);
-        for _ in 0..=MAX_REDIRECTS {
-            match self.get_once(&url, named, rule).await? {
-                Step::Done(answer) => return Ok(answer),
-                Step::Redirect { location, from } => {
-                    url = url.join(&location).map_err(|_| HttpError::Url { url: location })?;
-                    named = Named::ByRedirect(from);
-                }
-            }
-        }
-        Err(HttpError::Redirects)
-    }
-
-    async fn get_once(&self, url: &Url, named: Named, rule: Rule<'_>) -> Result<Step, HttpError> {
-        let Opened { io, from } = self.open(url, named, rule).await?;
-        exchange(io, url, from).await
-    }
-
-    /// Opens a connection to a URL's host: resolved, allowed by the rule, and for `https` with its certificate checked.
-    pub(crate) async fn open(&self, url: &Url, named: Named, rule: Rule<'_>) -> Result<Opened, HttpError> {
-        let secure = match url.scheme() {
-            "http" => false,
-            "https" => true,
-            other => return Err(HttpError::Scheme { scheme: other.to_owned() }),
-        };
-        let host = url.host().ok_or_else(|| HttpError::Url { url: url.to_string() })?;
-        let port = url.port_or_known_default().ok_or_else(|| HttpError::Url { url: url.to_string() })?;
-        let addrs = resolve(&host, port).await?;
-        let forbidden = addrs.first().map(|addr| addr.ip());
-        let allowed = addrs.into_iter().filter(|addr| rule(named, addr.ip(), url.path()));
-        let allowed: Vec<SocketAddr> = allowed.collect();
-        if let (true, Some(ip)) = (allowed.is_empty(), forbidden) {
-            return Err(HttpError::Forbidden { host: host.to_string(), ip });
-        }
-        let tcp = self.connect(&host, &allowed).await?;
-        let peer = tcp.peer_addr().map_err(|source| HttpError::Connect { host: host.to_string(), source })?;
-        // The rule has seen this address; it has a scope.
-        let from = scope(peer.ip()).unwrap_or(Scope::Public);
-        if !secure {
-            return Ok(Opened { io: Box::new(tcp), from });
-        }
-        let name = server_name(&host)?;
-        let tls = TlsConnector::from(self.tls.clone()).connect(name, tcp).await;
-        let tls = tls.map_err(|source| HttpError::Tls { host: host.to_string(), source })?;
-        Ok(Opened { io: Box::new(tls), from })
-    }
-
-    async fn connect(&self, host: &Host<&str>, addrs: &[SocketAddr]) -> Result<TcpStream, HttpError> {
-        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for &addr in addrs {
-            match tokio::time::timeout(CONNECT_TIMEOUT, self.connect_to(addr)).await {
-                Ok(Ok(tcp)) => return Ok(tcp),
-                Ok(Err(error)) => last = error,
-                Err(_) => last = io::ErrorKind::TimedOut.into(),
-            }
-        }
-        Err(HttpError::Connect { host: host.to_string(), source: last })
-    }
-
-    async fn connect_to(&self, addr: SocketAddr) -> io::Result<TcpStream> {
-        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        if !self.bind.is_empty() {
-            let from = self.bind.iter().find(|ip| ip.is_ipv4() == addr.is_ipv4());
-            let from = from.ok_or(io::ErrorKind::AddrNotAvailable)?;
-            socket.bind(SocketAddr::new(*from, 0))?;
-        }
-        socket.connect(addr).await
-    }
+    names: Arc<dyn Lookup>,
+    bind: Arc<[IpAddr]>,
+    allow_private_networks: bool,
 }
 
 /// A byte stream, plain or in TLS.
@@ -231,27 +78,257 @@ pub(crate) struct Opened {
     pub(crate) from: Scope,
 }
 
-enum Step {
-    Done(Answer),
-    Redirect { location: String, from: Scope },
+/// How long a request may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Patience {
+    /// This long in all.
+    Whole(Duration),
+    /// This long for the first bytes of the body, and again for each [`PACE_BYTES`] more.
+    Pace(Duration),
 }
 
-/// Addresses of a host, those of a name in the order of the system.
-async fn resolve(host: &Host<&str>, port: u16) -> Result<Vec<SocketAddr>, HttpError> {
-    match host {
-        Host::Ipv4(ip) => Ok(vec![SocketAddr::new((*ip).into(), port)]),
-        Host::Ipv6(ip) => Ok(vec![SocketAddr::new((*ip).into(), port)]),
-        Host::Domain(name) => {
-            let found = tokio::net::lookup_host((*name, port)).await;
-            let found =
-                found.map_err(|error| HttpError::Resolve { host: (*name).to_owned(), reason: error.to_string() })?;
-            let addrs: Vec<SocketAddr> = found.collect();
-            if addrs.is_empty() {
-                return Err(HttpError::Resolve { host: (*name).to_owned(), reason: "no address".to_owned() });
-            }
-            Ok(addrs)
+/// One request.
+#[derive(Debug, Clone)]
+pub(crate) struct Get {
+    pub(crate) url: Url,
+    pub(crate) asked: Asked,
+    pub(crate) named: Named,
+    /// Where the URL's host is, if that is known already; empty: it is resolved.
+    pub(crate) at: Vec<SocketAddr>,
+    /// Before and after unpacking.
+    pub(crate) max_body_bytes: usize,
+    pub(crate) patience: Patience,
+    /// Whether a redirect from https to http ends it.
+    pub(crate) stays_secure: bool,
+}
+
+/// An answer, whatever its status.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) content_type: Option<String>,
+    pub(crate) body: Vec<u8>,
+    /// Where it came from.
+    pub(crate) from: Scope,
+    host: String,
+}
+
+impl Answer {
+    /// An error unless the status is one of success.
+    pub(crate) fn success(self) -> Result<Answer, HttpError> {
+        if self.status.is_success() {
+            return Ok(self);
+        }
+        Err(HttpError::Status { host: self.host, status: self.status.as_u16() })
+    }
+}
+
+impl Http {
+    /// Ready to ask.
+    pub fn new(config: &HttpConfig) -> Http {
+        Http::with_names(config, Arc::new(System))
+    }
+
+    /// With names that are looked up elsewhere.
+    pub(crate) fn with_names(config: &HttpConfig, names: Arc<dyn Lookup>) -> Http {
+        Http {
+            tls: config.authorities.client(),
+            names,
+            bind: config.bind.as_slice().into(),
+            allow_private_networks: config.allow_private_networks,
         }
     }
+
+    /// Gets a URL, following redirects.
+    pub(crate) async fn get(&self, get: Get) -> Result<Answer, HttpError> {
+        let (patience, paced) = match get.patience {
+            Patience::Whole(patience) => (patience, false),
+            Patience::Pace(patience) => (patience, true),
+        };
+        let (came, mut seen) = (AtomicUsize::new(0), 0);
+        let mut work = pin!(self.follow(get, &came));
+        loop {
+            if let Ok(done) = tokio::time::timeout(patience, &mut work).await {
+                return done;
+            }
+            let now = came.load(Ordering::Relaxed);
+            if !paced || now < seen + PACE_BYTES {
+                return Err(HttpError::Timeout { after: patience });
+            }
+            seen = now;
+        }
+    }
+
+    async fn follow(&self, get: Get, came: &AtomicUsize) -> Result<Answer, HttpError> {
+        let Get { mut url, asked, mut named, mut at, max_body_bytes, stays_secure, .. } = get;
+        let headers =
+            [(CONNECTION, HeaderValue::from_static("close")), (ACCEPT_ENCODING, HeaderValue::from_static("gzip"))];
+        for _ in 0..=MAX_REDIRECTS {
+            let opened = self.open(&url, asked, named, std::mem::take(&mut at)).await?;
+            let mut connection = Connection::over(opened, &url).await?;
+            let head = connection.send(&url, &headers).await?;
+            let Some(location) = location(&head) else { return read(connection, head, max_body_bytes, came).await };
+            let next = redirect(&url, &location)?;
+            if stays_secure && url.scheme() == "https" && next.scheme() == "http" {
+                return Err(HttpError::Downgrade { host: connection.host().to_owned() });
+            }
+            (url, named) = (next, Named::ByRedirect(connection.from));
+        }
+        Err(HttpError::Redirects)
+    }
+
+    /// The addresses of a URL's host that may be connected to, in the order to try them; at least one.
+    pub(crate) async fn find(
+        &self,
+        url: &Url,
+        asked: Asked,
+        named: Named,
+        at: Vec<SocketAddr>,
+    ) -> Result<Vec<SocketAddr>, HttpError> {
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(HttpError::Scheme { scheme: url.scheme().to_owned() });
+        }
+        let addrs = if at.is_empty() { self.resolve(url).await? } else { at };
+        self.allowed(url, asked, named, addrs)
+    }
+
+    /// Those of these addresses of a URL's host that the rule allows; at least one.
+    pub(crate) fn allowed(
+        &self,
+        url: &Url,
+        asked: Asked,
+        named: Named,
+        mut addrs: Vec<SocketAddr>,
+    ) -> Result<Vec<SocketAddr>, HttpError> {
+        let forbidden = addrs.first().map(SocketAddr::ip);
+        let allow = self.allow_private_networks;
+        addrs.retain(|addr| server_allowed(asked, named, addr.ip(), url.path(), allow));
+        match forbidden {
+            Some(ip) if addrs.is_empty() => {
+                Err(HttpError::Forbidden { host: url.host_str().unwrap_or_default().to_owned(), ip })
+            }
+            _ => Ok(addrs),
+        }
+    }
+
+    /// All addresses of a URL's host, those of a name in the order of the system; at least one.
+    pub(crate) async fn resolve(&self, url: &Url) -> Result<Vec<SocketAddr>, HttpError> {
+        let bad = || HttpError::Url { url: url.to_string() };
+        let port = url.port_or_known_default().ok_or_else(bad)?;
+        let name = match url.host().ok_or_else(bad)? {
+            Host::Ipv4(ip) => return Ok(vec![SocketAddr::new(ip.into(), port)]),
+            Host::Ipv6(ip) => return Ok(vec![SocketAddr::new(ip.into(), port)]),
+            Host::Domain(name) => name,
+        };
+        let unknown = |reason: String| HttpError::Resolve { host: name.to_owned(), reason };
+        let addrs = self.names.lookup(name, port).await.map_err(|error| unknown(error.to_string()))?;
+        if addrs.is_empty() {
+            return Err(unknown("no address".to_owned()));
+        }
+        Ok(addrs)
+    }
+
+    /// Opens a connection to a URL's host: resolved unless it is known to be `at` these addresses, allowed by the rule, and
+    /// for https with its certificate checked.
+    pub(crate) async fn open(
+        &self,
+        url: &Url,
+        asked: Asked,
+        named: Named,
+        at: Vec<SocketAddr>,
+    ) -> Result<Opened, HttpError> {
+        let addrs = self.find(url, asked, named, at).await?;
+        let host = url.host().ok_or_else(|| HttpError::Url { url: url.to_string() })?;
+        let (tcp, addr) = self.connect_any(&host, &addrs).await?;
+        // The rule has seen this address; it has a scope.
+        let from = scope(addr.ip()).unwrap_or(Scope::Public);
+        if url.scheme() != "https" {
+            return Ok(Opened { io: Box::new(tcp), from });
+        }
+        let tls = TlsConnector::from(self.tls.clone()).connect(server_name(&host)?, tcp).await;
+        let tls = tls.map_err(|source| HttpError::Tls { host: host.to_string(), source })?;
+        Ok(Opened { io: Box::new(tls), from })
+    }
+
+    async fn connect_any(&self, host: &Host<&str>, addrs: &[SocketAddr]) -> Result<(TcpStream, SocketAddr), HttpError> {
+        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for &addr in addrs {
+            match tokio::time::timeout(CONNECT_TIMEOUT, self.connect_to(addr)).await {
+                Ok(Ok(tcp)) => return Ok((tcp, addr)),
+                Ok(Err(error)) => last = error,
+                Err(_) => last = io::ErrorKind::TimedOut.into(),
+            }
+        }
+        Err(HttpError::Connect { host: host.to_string(), source: last })
+    }
+
+    async fn connect_to(&self, addr: SocketAddr) -> io::Result<TcpStream> {
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        if let Some(from) = bind_addr(&self.bind, addr)? {
+            socket.bind(from)?;
+        }
+        socket.connect(addr).await
+    }
+}
+
+impl std::fmt::Debug for Http {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Http").field("bind", &self.bind).finish_non_exhaustive()
+    }
+}
+
+/// The address to ask `addr` from; `None`: any. An error where the user's addresses are all of the other family.
+pub(crate) fn bind_addr(bind: &[IpAddr], addr: SocketAddr) -> io::Result<Option<SocketAddr>> {
+    if bind.is_empty() {
+        return Ok(None);
+    }
+    let from = bind.iter().find(|ip| ip.is_ipv4() == addr.is_ipv4());
+    from.map(|&ip| Some(SocketAddr::new(ip, 0))).ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+}
+
+/// Where an answer that is a redirect leads.
+fn location(head: &Head) -> Option<String> {
+    let followed = [
+        StatusCode::MOVED_PERMANENTLY,
+        StatusCode::FOUND,
+        StatusCode::SEE_OTHER,
+        StatusCode::TEMPORARY_REDIRECT,
+        StatusCode::PERMANENT_REDIRECT,
+    ];
+    let location = head.headers.get(LOCATION).filter(|_| followed.contains(&head.status))?;
+    Some(String::from_utf8_lossy(location.as_bytes()).into_owned())
+}
+
+/// The whole body, unpacked.
+async fn read(
+    mut connection: Connection,
+    mut head: Head,
+    max_body_bytes: usize,
+    came: &AtomicUsize,
+) -> Result<Answer, HttpError> {
+    let host = connection.host().to_owned();
+    let text = |name| head.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).to_lowercase());
+    let content_type = text(CONTENT_TYPE);
+    let gzip = match text(CONTENT_ENCODING).as_deref().map(str::trim) {
+        None | Some("" | "identity") => false,
+        Some("gzip" | "x-gzip") => true,
+        Some(other) => {
+            return Err(HttpError::Http { host, reason: format!("packed as {other}, which nobody asked for") });
+        }
+    };
+    let mut body = Body::new(max_body_bytes, gzip);
+    let wrong = |wrong| match wrong {
+        Wrong::TooLong => HttpError::TooLong { host: host.clone() },
+        Wrong::Packing => {
+            HttpError::Http { host: host.clone(), reason: "it is not the gzip that it claims".to_owned() }
+        }
+    };
+    while let Some(chunk) = connection.chunk(&mut head).await? {
+        came.fetch_add(chunk.len(), Ordering::Relaxed);
+        body.take(&chunk).map_err(wrong)?;
+    }
+    let body = body.finish().map_err(wrong)?;
+    Ok(Answer { status: head.status, content_type, body, from: connection.from, host })
 }
 
 fn server_name(host: &Host<&str>) -> Result<ServerName<'static>, HttpError> {
@@ -262,66 +339,4 @@ fn server_name(host: &Host<&str>) -> Result<ServerName<'static>, HttpError> {
             ServerName::try_from((*name).to_owned()).map_err(|_| HttpError::Url { url: (*name).to_owned() })
         }
     }
-}
-
-/// One request and its answer on an open connection.
-async fn exchange(io: Box<dyn Io>, url: &Url, from: Scope) -> Result<Step, HttpError> {
-    let host = url.host_str().unwrap_or_default();
-    let failed = |error: hyper::Error| HttpError::Http { host: host.to_owned(), reason: chain(&error) };
-    let authority = match url.port() {
-        Some(port) => format!("{host}:{port}"),
-        None => host.to_owned(),
-    };
-    let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
-    let request = Request::get(target)
-        .header(HOST, authority)
-        .header(USER_AGENT, AGENT)
-        .header(ACCEPT, "*/*")
-        .header(CONNECTION, "close")
-        .body(Empty::<Bytes>::new())
-        .map_err(|_| HttpError::Url { url: url.to_string() })?;
-    let mut builder = hyper::client::conn::http1::Builder::new();
-    builder.max_buf_size(MAX_HEAD_BYTES);
-    let (mut sender, connection) = builder.handshake(TokioIo::new(io)).await.map_err(failed)?;
-    let exchange = async {
-        let response = sender.send_request(request).await.map_err(failed)?;
-        let status = response.status();
-        if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
-            let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-            let location = location
-                .ok_or_else(|| HttpError::Http { host: host.to_owned(), reason: "a redirect to nowhere".to_owned() })?;
-            return Ok(Step::Redirect { location: location.to_owned(), from });
-        }
-        if !status.is_success() {
-            return Err(HttpError::Status { host: host.to_owned(), status: status.as_u16() });
-        }
-        match Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await {
-            Ok(body) => Ok(Step::Done(Answer { body: body.to_bytes(), from })),
-            Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-                Err(HttpError::TooLong { host: host.to_owned() })
-            }
-            Err(error) => Err(HttpError::Http { host: host.to_owned(), reason: chain(error.as_ref()) }),
-        }
-    };
-    let (mut exchange, mut connection) = (pin!(exchange), pin!(connection));
-    let mut open = true;
-    loop {
-        tokio::select! {
-            done = &mut exchange => return done,
-            // What went wrong, if anything, is the exchange's to say.
-            _ = &mut connection, if open => open = false,
-        }
-    }
-}
-
-/// An error with what lies under it, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut below = error.source();
-    while let Some(error) = below {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        below = error.source();
-    }
-    text.replace(['\n', '\r'], " ")
 }

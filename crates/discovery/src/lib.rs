@@ -4,9 +4,12 @@
 //! answer is bounded in bytes, time and count.
 
 mod failure;
+mod fetch;
 mod http;
 pub mod networks;
+mod resolve;
 mod tracker;
 
-pub use http::HttpError;
+pub use fetch::{FetchError, fetch_torrent};
+pub use http::{Authorities, Http, HttpConfig, HttpError, NoCertificates};
 pub use tracker::{TrackerError, Trackers, TrackersConfig};

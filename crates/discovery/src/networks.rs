@@ -6,6 +6,7 @@
 //! names may be as near as the tracker; `--allow-private-networks` accepts all of it. Pure functions with their tables; the caller
 //! applies them to addresses, after names were resolved.
 
+use percent_encoding::percent_decode_str;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// How near an address is. In the order of nearness.
@@ -69,19 +70,28 @@ fn translated(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     Some(Ipv4Addr::new(a, b, c, d))
 }
 
-/// Who named a tracker's URL.
+/// What a server is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Peers: a tracker. Organisations run their own, and torrents name it by a private address.
+    Tracker,
+    /// A file: a web seed, or a torrent file.
+    File,
+}
+
+/// Who named a server's URL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Named {
     /// The user typed it.
     ByUser,
     /// It came with a torrent or a link.
     ByTorrent,
-    /// A tracker that lies in this scope sent us there.
+    /// A server that lies in this scope sent us there.
     ByRedirect(Scope),
 }
 
-/// Whether a tracker (or a web seed) at this address and path may be asked.
-pub fn tracker_allowed(named: Named, ip: IpAddr, path: &str, allow_private_networks: bool) -> bool {
+/// Whether a server at this address may be asked for this path (percent-encoded, as a URL has it).
+pub fn server_allowed(asked: Asked, named: Named, ip: IpAddr, path: &str, allow_private_networks: bool) -> bool {
     let Some(scope) = scope(ip) else { return false };
     if allow_private_networks {
         return true;
@@ -90,11 +100,17 @@ pub fn tracker_allowed(named: Named, ip: IpAddr, path: &str, allow_private_netwo
         Named::ByUser => true,
         Named::ByTorrent => match scope {
             Scope::Public => true,
-            Scope::Private => path.starts_with("/announce"),
+            Scope::Private => asked == Asked::Tracker && is_announce(path),
             Scope::Local => false,
         },
         Named::ByRedirect(from) => scope <= from,
     }
+}
+
+/// Whether a path is a tracker's by its look. Dots that a server might decode later lead elsewhere and are refused.
+fn is_announce(path: &str) -> bool {
+    let decoded = percent_decode_str(path).decode_utf8_lossy();
+    path.starts_with("/announce") && !decoded.split(['/', '\\']).any(|part| part == "..")
 }
 
 /// Whether a peer that others named may be dialed: `by` is the scope of the tracker that named it, or [`Scope::Public`] for
@@ -161,6 +177,8 @@ mod tests {
             (ByTorrent, "10.0.0.1", "/announce", true),
             (ByTorrent, "10.0.0.1", "/announce.php", true),
             (ByTorrent, "10.0.0.1", "/admin", false),
+            (ByTorrent, "10.0.0.1", "/announce/..%2fadmin", false),
+            (ByTorrent, "10.0.0.1", "/announce/%2e.%5cadmin", false),
             (ByTorrent, "fd00::1", "/announce/key", true),
             (ByTorrent, "127.0.0.1", "/announce", false),
             (ByTorrent, "::1", "/announce", false),
@@ -172,8 +190,12 @@ mod tests {
             (ByRedirect(Private), "127.0.0.1", "/announce", false),
             (ByRedirect(Local), "127.0.0.1", "/announce", true),
         ] {
-            assert_eq!(tracker_allowed(named, ip(at), path, false), expected, "{named:?} {at} {path}");
-            assert_eq!(tracker_allowed(named, ip(at), path, true), scope(ip(at)).is_some(), "{named:?} {at} {path}");
+            let allowed = |asked, anyone| server_allowed(asked, named, ip(at), path, anyone);
+            assert_eq!(allowed(Asked::Tracker, false), expected, "{named:?} {at} {path}");
+            assert_eq!(allowed(Asked::Tracker, true), scope(ip(at)).is_some(), "{named:?} {at} {path}");
+            // Files on private networks are the user's own business only.
+            let near = named == ByTorrent && scope(ip(at)) != Some(Public);
+            assert_eq!(allowed(Asked::File, false), expected && !near, "{named:?} {at} {path}");
         }
     }
 

@@ -6,17 +6,18 @@
 mod query;
 mod reply;
 
-use crate::http::{Http, HttpError};
-use crate::networks::{Named, peer_allowed, tracker_allowed};
+use crate::http::{Get, Http, HttpError, Patience};
+use crate::networks::{Asked, Named, peer_allowed};
 use query::query;
 use shoal_swarm::{AnnounceEvent, AnnounceReply, AnnounceRequest};
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::time::Duration;
 use url::Url;
 
 /// For one announce in all, redirects counted (reliability.md D2; libtorrent has the same).
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of an answer (reliability.md D2).
+const MAX_BODY_BYTES: usize = 2 << 20;
 /// For `stopped`: the user waits for it (the product's "2 s at most").
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -49,8 +50,6 @@ pub struct TrackersConfig {
     pub key: u32,
     /// The port on which we listen.
     pub port: u16,
-    /// Addresses to ask from; empty: the system chooses.
-    pub bind: Vec<IpAddr>,
     /// Accept trackers, and peers that they name, on any network.
     pub allow_private_networks: bool,
 }
@@ -64,8 +63,7 @@ pub struct Trackers {
 
 impl Trackers {
     /// Ready to ask.
-    pub fn new(config: TrackersConfig) -> Trackers {
-        let http = Http::new(config.bind.clone());
+    pub fn new(config: TrackersConfig, http: Http) -> Trackers {
         Trackers { config, http }
     }
 
@@ -104,7 +102,16 @@ impl Trackers {
         query(&mut url, request, hash, &self.config);
         let named = if typed { Named::ByUser } else { Named::ByTorrent };
         let allow = self.config.allow_private_networks;
-        let answer = self.http.get(url, named, &|named, ip, path| tracker_allowed(named, ip, path, allow)).await?;
+        let get = Get {
+            url,
+            asked: Asked::Tracker,
+            named,
+            at: Vec::new(),
+            max_body_bytes: MAX_BODY_BYTES,
+            patience: Patience::Whole(TIMEOUT),
+            stays_secure: false,
+        };
+        let answer = self.http.get(get).await?.success()?;
         let mut reply = reply::parse(&answer.body)?;
         reply.peers.retain(|&peer| peer_allowed(answer.from, peer, allow));
         Ok(reply)

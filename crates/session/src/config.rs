@@ -1,5 +1,6 @@
 //! What a session is told at its start.
 
+use shoal_discovery::Authorities;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub struct SessionConfig {
     pub handshake_timeout: Duration,
     /// Accept peers and trackers on loopback, link-local and private addresses whoever named them.
     pub allow_private_networks: bool,
+    /// Whose certificates trackers and web seeds may have.
+    pub authorities: Authorities,
     /// Where resume state and locks are kept; `None`: neither is, and everything is checked at each start.
     pub state_dir: Option<PathBuf>,
     /// Threads that hash, read and write.
@@ -56,6 +59,7 @@ impl Default for SessionConfig {
             // reliability.md B3; libtorrent has the same.
             handshake_timeout: Duration::from_secs(10),
             allow_private_networks: false,
+            authorities: Authorities::default(),
             state_dir: None,
             // Chosen: as many as hash at the speed of a fast disk, and one that waits for a sync.
             disk_threads: std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4)) + 1,

@@ -18,7 +18,7 @@ use crate::progress::Progress;
 use crate::registry::Registry;
 use crate::torrent::{Events, NewTorrent, Report, ToTorrent};
 use shoal_discovery::networks::{Scope, scope};
-use shoal_discovery::{Trackers, TrackersConfig};
+use shoal_discovery::{Http, HttpConfig, Trackers, TrackersConfig};
 use shoal_machine::Rng;
 use shoal_storage::OpenFiles;
 use shoal_swarm::{HostConfig, HostEvent, SwarmKey};
@@ -90,13 +90,18 @@ impl Session {
         let rng = Rng::new(random()?);
         let peer_id = peer_id(&mut rng.fork("peer id"));
         let key = rng.fork("tracker key").next_u64();
-        let trackers = Trackers::new(TrackersConfig {
+        let http = Http::new(&HttpConfig {
+            bind: config.bind.clone(),
+            authorities: config.authorities.clone(),
+            allow_private_networks: config.allow_private_networks,
+        });
+        let identity = TrackersConfig {
             peer_id,
             key: u32::from_be_bytes(*key.to_be_bytes().first_chunk().expect("four of eight bytes")),
             port,
-            bind: config.bind.clone(),
             allow_private_networks: config.allow_private_networks,
-        });
+        };
+        let trackers = Trackers::new(identity, http);
         let disk_threads = DiskThreads::start(config.disk_threads).map_err(SessionError::Start)?;
         let (to_host, told) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {

@@ -53,13 +53,7 @@ mod tests {
     use super::*;
 
     fn config() -> TrackersConfig {
-        TrackersConfig {
-            peer_id: *b"-SH0100-abcdefghijk~",
-            key: 0xbeef,
-            port: 6881,
-            bind: Vec::new(),
-            allow_private_networks: false,
-        }
+        TrackersConfig { peer_id: *b"-SH0100-abcdefghijk~", key: 0xbeef, port: 6881, allow_private_networks: false }
     }
 
     fn request(event: AnnounceEvent) -> AnnounceRequest {

@@ -1,55 +1,13 @@
 //! Announces against a small server on loopback.
 
 use super::*;
-use crate::networks::Scope;
-use std::net::SocketAddr;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use crate::http::HttpConfig;
+use crate::http::tests::servers::{ok, redirect, server};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
-
-/// A server that gives each request the next of these answers, the last one for ever, and tells what it was asked.
-async fn server(answers: Vec<Vec<u8>>) -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    let (asked, questions) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        let mut answers = answers.into_iter().peekable();
-        while let Ok((mut tcp, _)) = listener.accept().await {
-            let mut request = Vec::new();
-            while !request.ends_with(b"\r\n\r\n") {
-                let mut byte = [0; 1];
-                if tcp.read_exact(&mut byte).await.is_err() {
-                    break;
-                }
-                request.push(byte[0]);
-            }
-            let _ = asked.send(String::from_utf8_lossy(&request).into_owned());
-            let answer = answers.next_if(|_| true).unwrap_or_default();
-            // The client may hang up first; that is its right.
-            let _ = tcp.write_all(&answer).await;
-        }
-    });
-    (addr, questions)
-}
-
-fn ok(body: &[u8]) -> Vec<u8> {
-    let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
-    answer.extend(body);
-    answer
-}
-
-fn redirect(to: &str) -> Vec<u8> {
-    format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n").into_bytes()
-}
 
 fn trackers(allow_private_networks: bool) -> Trackers {
-    Trackers::new(TrackersConfig {
-        peer_id: *b"-SH0100-abcdefghijkl",
-        key: 7,
-        port: 6881,
-        bind: Vec::new(),
-        allow_private_networks,
-    })
+    let config = TrackersConfig { peer_id: *b"-SH0100-abcdefghijkl", key: 7, port: 6881, allow_private_networks };
+    Trackers::new(config, Http::new(&HttpConfig { allow_private_networks, ..HttpConfig::default() }))
 }
 
 fn request(url: String) -> AnnounceRequest {
@@ -127,18 +85,6 @@ async fn redirects_are_followed_as_far_as_the_bound() {
     let (addr, _questions) = server(vec![redirect("file:///etc/passwd")]).await;
     let error = trackers(false).announce(&request(format!("http://{addr}/announce")), &[[0; 20]], true).await;
     assert!(matches!(error, Err(TrackerError::Http(HttpError::Scheme { scheme })) if scheme == "file"));
-}
-
-#[tokio::test]
-async fn a_redirect_to_a_nearer_network_is_not_followed() {
-    // The server is on loopback, so nothing is nearer: the rule itself has a table in `networks`.
-    let http = Http::new(Vec::new());
-    let (addr, mut questions) = server(vec![redirect("/next"), ok(b"de")]).await;
-    let url = Url::parse(&format!("http://{addr}/")).unwrap();
-    let rule = |named: Named, _: IpAddr, _: &str| named != Named::ByRedirect(Scope::Local);
-    let error = http.get(url, Named::ByUser, &rule).await.unwrap_err();
-    assert!(matches!(error, HttpError::Forbidden { .. }), "{error}");
-    assert!(questions.recv().await.is_some() && questions.try_recv().is_err());
 }
 
 #[tokio::test]
