@@ -13,6 +13,12 @@ pub struct SwarmConfig {
     pub listen_port: Option<u16>,
     /// Trackers by tier (BEP 12).
     pub trackers: Vec<Vec<String>>,
+    /// Whether the DHT is asked for peers (BEP 5).
+    pub dht: bool,
+    /// Where our DHT node listens, told to peers that have one too (BEP 5, `PORT`); `None` if that is not known.
+    pub dht_port: Option<u16>,
+    /// Whether the local network is asked for peers (BEP 14).
+    pub lan: bool,
     /// What to call ourselves (BEP 10 `v`).
     pub client: String,
     /// Fetch pieces in order.
@@ -31,6 +37,9 @@ impl SwarmConfig {
             peer_id,
             listen_port: None,
             trackers: Vec::new(),
+            dht: false,
+            dht_port: None,
+            lan: false,
             client: concat!("shoal ", env!("CARGO_PKG_VERSION")).to_owned(),
             sequential: false,
             // Chosen: enough for full use of a fast line; libtorrent has 50 to 200.

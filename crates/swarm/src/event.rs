@@ -1,6 +1,7 @@
 //! What a driver tells a swarm, and what a swarm orders.
 
 use crate::failure::{DialFailure, SourceError};
+use crate::seek::{Sought, Via};
 use shoal_layout::{BlockRef, PieceIndex, Selection};
 use shoal_machine::Wake;
 use shoal_metainfo::{Info, PieceHashes, PieceLayers};
@@ -150,6 +151,13 @@ pub enum Event<P> {
         /// What it said, or why it said nothing.
         result: Result<AnnounceReply, SourceError>,
     },
+    /// An ordered `Seek` is over; the addresses came before, as `Found`.
+    Sought {
+        /// Which source.
+        via: Via,
+        /// How it ended, or why it could not be asked.
+        result: Result<Sought, SourceError>,
+    },
     /// The host lets this many more bytes through; adds up. `Credit::UNLIMITED` where there is no limit.
     Credit(Credit),
     /// The host gives this swarm so many upload slots, the optimistic one counted.
@@ -262,6 +270,20 @@ pub enum Effect<P> {
         tracker: TrackerKey,
         /// What to tell it.
         request: AnnounceRequest,
+    },
+    /// Look for peers under all of the torrent's hashes. Any number of `Found`, then one `Sought`.
+    Seek {
+        /// Where.
+        via: Via,
+        /// Whether to announce us too, with the port on which we listen. If not, ask or listen only.
+        announce: bool,
+        /// Whether peers are wanted: such an order goes before those of torrents that only want to be found.
+        hurry: bool,
+    },
+    /// A peer says that it runs a DHT node there (BEP 5, `PORT`): worth knowing while few are. Once a connection at most.
+    DhtNode {
+        /// Its address, with the node's port; bound by the rule on private networks.
+        addr: SocketAddr,
     },
     /// Tell the host what this swarm would use. Sent when it changes by much, not for every block.
     Demand(Demand),

@@ -1,7 +1,7 @@
 //! One torrent's peers and the process's budgets, as machines.
 //!
 //! [`Swarm`] decides for one torrent: whom to dial, what to ask of whom, whom to unchoke, what is done, who lied, when
-//! to announce. [`Host`] decides for the process: rates, upload slots, dial order, connections. Neither touches a socket,
+//! to announce and to look for peers. [`Host`] decides for the process: rates, upload slots, dial order, connections. Neither touches a socket,
 //! a file or a clock; see `shoal_machine`.
 
 mod address;
@@ -17,6 +17,7 @@ mod layers;
 mod metadata;
 mod peer;
 mod rate;
+mod seek;
 mod swarm;
 #[cfg(test)]
 mod tests;
@@ -26,4 +27,5 @@ pub use config::SwarmConfig;
 pub use event::*;
 pub use failure::*;
 pub use host::*;
+pub use seek::{SeekStatus, Sought, Via};
 pub use swarm::{Swarm, SwarmProgress};

@@ -111,6 +111,8 @@ pub(crate) struct Peer {
     pub(crate) pieces: PeerPieces,
     /// Whether a bitfield, have-all or have-none came (BEP 3: at most once).
     pub(crate) bitfield_came: bool,
+    /// Whether it said where its DHT node is.
+    pub(crate) dht_port_came: bool,
     /// How many pieces it has that we want and lack.
     pub(crate) wanted_pieces: u32,
     /// Whether it wants nothing more (BEP 21).
@@ -182,6 +184,7 @@ impl Peer {
             choke_changed: None,
             pieces: PeerPieces::Unchecked { all: false, bits: Vec::new() },
             bitfield_came: false,
+            dht_port_came: false,
             wanted_pieces: 0,
             upload_only: false,
             allowed_fast: BTreeSet::new(),

@@ -27,6 +27,7 @@ use crate::event::{Credit, Demand, Effect, Event, Notice, PeerKey, Source};
 use crate::metadata::MetadataFetch;
 use crate::peer::Peer;
 use crate::rate::Rate;
+use crate::seek::SeekSchedule;
 use shoal_machine::{Effects, Machine, Rng, Time};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -59,6 +60,7 @@ pub struct Swarm<P> {
     peers: BTreeMap<PeerKey, Peer>,
     addresses: AddressBook,
     schedule: AnnounceSchedule,
+    seek: SeekSchedule,
     choker: Choker,
     credit: Credit,
     slots: u32,
@@ -94,6 +96,7 @@ pub struct Swarm<P> {
 impl<P> Swarm<P> {
     /// A swarm that knows no peer and no metadata yet. Feed [`Event::Ready`] first where the info dictionary is known.
     pub fn new(config: SwarmConfig, has_info: bool, rng: Rng) -> Swarm<P> {
+        let names_trackers = !config.trackers.is_empty();
         let phase = if has_info { Phase::Preparing } else { Phase::Metadata(MetadataFetch::new(config.hashes)) };
         Swarm {
             now: Time::ZERO,
@@ -101,6 +104,7 @@ impl<P> Swarm<P> {
             peers: BTreeMap::new(),
             addresses: AddressBook::new(rng.fork("addresses")),
             schedule: AnnounceSchedule::new(config.trackers.clone(), rng.fork("announce")),
+            seek: SeekSchedule::new(config.dht, config.lan, has_info, names_trackers, rng.fork("seek")),
             choker: Choker::new(rng.fork("choker")),
             credit: Credit::default(),
             slots: FIRST_SLOTS,
@@ -151,10 +155,12 @@ impl<P> Swarm<P> {
             self.close(key, crate::event::DisconnectReason::Stopping, out);
         }
         self.schedule.stop(self.now);
+        self.seek.stop();
     }
 
     /// Runs what the event and the time made due.
     fn advance(&mut self, out: &mut Effects<Effect<P>>) {
+        self.tell_wants();
         let totals = self.totals();
         self.schedule.poll(self.now, &totals, &mut |tracker, request| out.push(Effect::Announce { tracker, request }));
         if self.stopping {
@@ -164,6 +170,7 @@ impl<P> Swarm<P> {
             }
             return;
         }
+        self.seek.poll(self.now, &mut |via, announce, hurry| out.push(Effect::Seek { via, announce, hurry }));
         if let Phase::Metadata(fetch) = &mut self.phase {
             let mut asks = Vec::new();
             fetch.poll(self.now, |peer, message| asks.push((peer, message)));
@@ -265,6 +272,7 @@ impl<P> Machine for Swarm<P> {
                     self.found(Source::Tracker, &reply.peers);
                 }
             }
+            Event::Sought { via, result } => self.seek.answered(now, via, result),
             Event::Credit(credit) => {
                 self.credit.up = self.credit.up.saturating_add(credit.up);
                 self.credit.down = self.credit.down.saturating_add(credit.down);
@@ -293,6 +301,7 @@ impl<P> Machine for Swarm<P> {
             return None;
         }
         if !self.stopping {
+            consider(self.seek.deadline());
             if !self.peers.is_empty() {
                 consider(Some(self.next_tick.min(self.next_choke)));
             }

@@ -10,7 +10,9 @@ use crate::host::ToHost;
 use crate::pool::Block;
 use crate::progress::TorrentEvent;
 use shoal_metainfo::{Info, PieceLayers, Torrent};
-use shoal_swarm::{AnnounceRequest, Effect, Event, HostEvent, Notice, PeerKey, Source, SourceError, TrackerKey};
+use shoal_swarm::{
+    AnnounceRequest, Effect, Event, HostEvent, Notice, PeerKey, Source, SourceError, SourceErrorKind, TrackerKey,
+};
 use shoal_wire::Handshake;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -71,6 +73,14 @@ impl TorrentTask {
                 }
             }
             Effect::Announce { tracker, request } => self.announce(tracker, request),
+            // Neither source is switched on yet.
+            Effect::Seek { via, .. } => {
+                self.answers.push(Event::Sought {
+                    via,
+                    result: Err(SourceError::new(SourceErrorKind::Unusable, "not in use")),
+                });
+            }
+            Effect::DhtNode { .. } => {}
             Effect::Demand(demand) => self.tell_host(HostEvent::Demand(self.key, demand)),
             Effect::Notice(notice) => self.notice(notice),
         }

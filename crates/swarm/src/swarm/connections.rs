@@ -179,6 +179,7 @@ impl<P> Swarm<P> {
             _ if fast => out.push(Effect::Send { peer: key, message: Message::HaveNone }),
             _ => {}
         }
+        self.tell_dht_port(key, out);
     }
 
     /// Closes a connection: everything that it held is free for others at once.
@@ -296,7 +297,31 @@ impl<P> Swarm<P> {
             let Some(addr) = self.addresses.next(self.now, seeds_too) else { break };
             out.push(Effect::Dial { addr });
         }
+    }
+
+    /// Tells whoever asks for peers whether more are needed.
+    pub(super) fn tell_wants(&mut self) {
         let wants = self.peers.len() < self.config.max_peers / 2 && !self.is_complete();
         self.schedule.want_peers(self.now, wants);
+        self.seek.want_peers(wants);
+    }
+
+    /// Tells a peer where our DHT node is, if it has one too; never where the torrent is or may be private (BEP 27).
+    pub(super) fn tell_dht_port(&mut self, key: PeerKey, out: &mut Effects<Effect<P>>) {
+        let public = matches!(&self.phase, Phase::Transfer(transfer) if !transfer.info.private());
+        let Some(port) = self.config.dht_port.filter(|_| public) else { return };
+        if self.peers.get(&key).is_some_and(|peer| peer.handshake.supports_dht()) {
+            out.push(Effect::Send { peer: key, message: Message::Port(port) });
+        }
+    }
+
+    /// A peer says where its DHT node is.
+    pub(super) fn dht_node(&mut self, key: PeerKey, port: u16, out: &mut Effects<Effect<P>>) {
+        let usable = self.config.dht && !self.is_private();
+        let Some(peer) = self.peers.get_mut(&key).filter(|peer| usable && !peer.dht_port_came) else { return };
+        peer.dht_port_came = true;
+        if port != 0 {
+            out.push(Effect::DhtNode { addr: SocketAddr::new(peer.addr.ip(), port) });
+        }
     }
 }

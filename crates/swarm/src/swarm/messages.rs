@@ -20,7 +20,8 @@ impl<P> Swarm<P> {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.last_received = self.now;
         match message {
-            Message::KeepAlive | Message::Port(_) | Message::Suggest(_) | Message::Unknown { .. } => {}
+            Message::KeepAlive | Message::Suggest(_) | Message::Unknown { .. } => {}
+            Message::Port(port) => self.dht_node(key, port, out),
             Message::Choke => self.choked_by(key, out),
             Message::Unchoke => {
                 peer.peer_choking = false;
@@ -196,6 +197,7 @@ impl<P> Swarm<P> {
             Fetched::Wrong => self.ban_peer(key, DisconnectReason::Corrupt, out),
             Fetched::Whole(bytes) => {
                 self.phase = Phase::Preparing;
+                self.seek.prepare();
                 out.push(Effect::Metadata { bytes });
             }
         }

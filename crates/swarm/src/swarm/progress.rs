@@ -94,6 +94,11 @@ impl<P> Swarm<P> {
         &self.schedule
     }
 
+    /// How each source that is not a tracker fares, for people.
+    pub fn seeking(&self) -> impl Iterator<Item = crate::seek::SeekStatus<'_>> {
+        self.seek.status()
+    }
+
     /// What trackers are told. `left` counts the whole torrent, so that a peer with a selection is no seed (BEP 21).
     pub(super) fn totals(&self) -> Totals {
         let left = match &self.phase {

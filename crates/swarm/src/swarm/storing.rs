@@ -218,6 +218,7 @@ impl<P> Swarm<P> {
         let seed = transfer.payload_done == transfer.info.layout().payload_length();
         self.phase = Phase::Transfer(Box::new(transfer));
         self.schedule.begins(seed);
+        self.seek.ready(private);
         if private {
             self.addresses.forget_public();
         }
@@ -229,6 +230,7 @@ impl<P> Swarm<P> {
         }
         for key in self.peers.keys().copied().collect::<Vec<PeerKey>>() {
             self.noticed_pieces(key, out);
+            self.tell_dht_port(key, out);
         }
         self.use_free_slots(out);
         self.touch_all = true;

@@ -5,3 +5,4 @@ mod hostile;
 mod leeching;
 mod script;
 mod seeding;
+mod seeking;

@@ -118,6 +118,8 @@ impl PeerSite {
                 }
             }
             (Effect::Notice(notice), _) => self.notice(now, notice),
+            // No scenario has a model of these sources, so none is switched on.
+            (Effect::Seek { .. } | Effect::DhtNode { .. }, _) => {}
             (Effect::Demand(demand), _) => events.push_back(HostEvent::Demand(SWARM, demand).into()),
             (_, None) => {}
         }
