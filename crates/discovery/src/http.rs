@@ -139,6 +139,11 @@ impl Http {
         }
     }
 
+    /// The addresses to ask from.
+    pub(crate) fn bind(&self) -> &[IpAddr] {
+        &self.bind
+    }
+
     /// Gets a URL, following redirects.
     pub(crate) async fn get(&self, get: Get) -> Result<Answer, HttpError> {
         let (patience, paced) = match get.patience {

@@ -1,6 +1,6 @@
 //! Where peers come from, as drivers: they carry out what the machines of `shoal-swarm` order, and decide nothing.
 //!
-//! HTTP trackers ([`Trackers`]) and the rule of which addresses may be used ([`networks`]). All input is from strangers: every
+//! Trackers ([`Trackers`]), torrent files on the web ([`fetch_torrent`]), and the rule of which addresses may be used ([`networks`]). All input is from strangers: every
 //! answer is bounded in bytes, time and count.
 
 mod failure;
@@ -12,4 +12,11 @@ mod tracker;
 
 pub use fetch::{FetchError, fetch_torrent};
 pub use http::{Authorities, Http, HttpConfig, HttpError, NoCertificates};
-pub use tracker::{TrackerError, Trackers, TrackersConfig};
+pub use tracker::{Scraped, TrackerError, Trackers, TrackersConfig};
+
+/// The readers of what trackers send, alone: bytes to values. For fuzzing.
+pub mod parsers {
+    pub use crate::tracker::reply::parse as announce_reply;
+    pub use crate::tracker::scrape::parse as scrape_reply;
+    pub use crate::tracker::udp_packet::{Body, Family, Packet, parse as udp_packet};
+}

@@ -7,7 +7,7 @@ use shoal_machine::Wake;
 use shoal_metainfo::{Info, PieceHashes, PieceLayers};
 use shoal_pieces::Bitfield;
 use shoal_wire::{Handshake, Message, RawBlock};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -390,6 +390,8 @@ pub struct AnnounceReply {
     pub peers: Vec<SocketAddr>,
     /// A warning: one line, not escaped.
     pub warning: Option<String>,
+    /// Our address as the tracker sees it (BEP 24).
+    pub external_ip: Option<IpAddr>,
 }
 
 /// What a user or a script wants to know.

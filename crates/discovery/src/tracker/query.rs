@@ -10,10 +10,10 @@ use std::fmt::Write;
 use url::Url;
 
 /// All but RFC 3986's unreserved characters.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(super) const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What is said to be left while the size is not known: anything but 0, which would mean a seed. Chosen: one block.
-const LEFT_UNKNOWN: u64 = 16 * 1024;
+pub(super) const LEFT_UNKNOWN: u64 = 16 * 1024;
 
 /// Appends the query to a tracker's URL.
 pub(super) fn query(url: &mut Url, request: &AnnounceRequest, hash: &[u8; 20], config: &TrackersConfig) {

@@ -4,9 +4,10 @@
 //! missing or of the wrong type counts as not said; only an answer that is no dictionary is refused. Names of hosts in
 //! the long form are passed over: resolving what a stranger names is not worth it.
 //!
-//! Bounds: [`MAX_PEERS`], [`MAX_TEXT_CHARS`], [`MAX_TRACKER_ID_BYTES`]; intervals are cut to a day.
+//! Bounds: [`MAX_PEERS`], [`MAX_TRACKER_ID_BYTES`], and those of a line; intervals are cut to a day.
 
-use super::TrackerError;
+use super::udp::packet::{Family, peers as compact};
+use super::{TrackerError, one_line};
 use shoal_bencode::{Dict, Document, Limits, Value};
 use shoal_swarm::AnnounceReply;
 use std::net::{IpAddr, SocketAddr};
@@ -14,20 +15,18 @@ use std::time::Duration;
 
 /// Peers taken from one answer. Chosen: trackers give 50 to 200; the swarm keeps about 2,000 in all.
 const MAX_PEERS: usize = 2000;
-/// Characters of a reason or a warning. Chosen.
-const MAX_TEXT_CHARS: usize = 300;
 /// Bytes of a tracker id; a longer one is not sent back. Chosen: it goes into a URL.
 const MAX_TRACKER_ID_BYTES: usize = 256;
 /// The longest interval that is believed, in seconds. Chosen.
 const MAX_INTERVAL_S: i64 = 24 * 3600;
 
 /// Reads the body of an answer.
-pub(super) fn parse(body: &[u8]) -> Result<AnnounceReply, TrackerError> {
+pub fn parse(body: &[u8]) -> Result<AnnounceReply, TrackerError> {
     // Some servers end the body with a line break.
     let document = Document::parse_prefix(body, Limits::MESSAGE).map_err(|_| TrackerError::Malformed)?;
     let dict = document.root().as_dict().ok_or(TrackerError::Malformed)?;
-    if let Some(reason) = dict.get("failure reason") {
-        return Err(TrackerError::Failure { reason: text(reason).unwrap_or_default() });
+    if let Some(reason) = failure(&dict) {
+        return Err(TrackerError::Failure { reason });
     }
     let mut peers = Vec::new();
     for key in ["peers", "peers6"] {
@@ -48,55 +47,62 @@ pub(super) fn parse(body: &[u8]) -> Result<AnnounceReply, TrackerError> {
         leeches: count(&dict, "incomplete"),
         peers,
         warning: dict.get("warning message").and_then(text),
+        external_ip: dict.get("external ip").and_then(|ip| external(ip.as_bytes()?)),
     })
+}
+
+/// Why the tracker refuses, if it does.
+pub(super) fn failure(dict: &Dict<'_, '_>) -> Option<String> {
+    dict.get("failure reason").map(|reason| text(reason).unwrap_or_default())
+}
+
+/// Four or sixteen bytes (BEP 24); some write it out.
+fn external(bytes: &[u8]) -> Option<IpAddr> {
+    let ip = if let Ok(ip) = <[u8; 4]>::try_from(bytes) {
+        IpAddr::from(ip)
+    } else if let Ok(ip) = <[u8; 16]>::try_from(bytes) {
+        IpAddr::from(ip)
+    } else {
+        std::str::from_utf8(bytes).ok()?.parse().ok()?
+    };
+    Some(ip.to_canonical())
 }
 
 fn read_peers(value: Value<'_, '_>, v6: bool, peers: &mut Vec<SocketAddr>) {
     if let Some(bytes) = value.as_bytes() {
-        if v6 {
-            peers.extend(bytes.chunks_exact(18).filter_map(|entry| {
-                let (ip, port) = entry.split_first_chunk::<16>()?;
-                Some(addr(IpAddr::from(*ip), u16::from_be_bytes(*port.first_chunk()?)))
-            }));
-        } else {
-            peers.extend(bytes.chunks_exact(6).filter_map(|entry| {
-                let (ip, port) = entry.split_first_chunk::<4>()?;
-                Some(addr(IpAddr::from(*ip), u16::from_be_bytes(*port.first_chunk()?)))
-            }));
-        }
+        peers.extend(compact(bytes, if v6 { Family::V6 } else { Family::V4 }));
     } else if let Some(list) = value.as_list() {
         peers.extend(list.iter().take(MAX_PEERS).filter_map(|entry| {
             let entry = entry.as_dict()?;
             let ip: IpAddr = entry.get("ip")?.as_str()?.parse().ok()?;
-            let port = u16::try_from(entry.get("port")?.as_int()?).ok()?;
-            Some(addr(ip, port))
+            let port = u16::try_from(number(entry.get("port")?)?).ok()?;
+            Some(SocketAddr::new(ip.to_canonical(), port))
         }));
     }
 }
 
-/// An IPv4 address in the clothes of IPv6 is the IPv4 address.
-fn addr(ip: IpAddr, port: u16) -> SocketAddr {
-    SocketAddr::new(ip.to_canonical(), port)
+/// Some write numbers as text.
+fn number(value: Value<'_, '_>) -> Option<i64> {
+    value.as_int().or_else(|| value.as_str()?.trim().parse().ok())
 }
 
 fn seconds(dict: &Dict<'_, '_>, key: &str) -> Option<Duration> {
-    let seconds = dict.get(key)?.as_int()?.clamp(0, MAX_INTERVAL_S);
+    let seconds = number(dict.get(key)?)?.clamp(0, MAX_INTERVAL_S);
     Some(Duration::from_secs(seconds.unsigned_abs()))
 }
 
-fn count(dict: &Dict<'_, '_>, key: &str) -> Option<u32> {
-    u32::try_from(dict.get(key)?.as_int()?).ok()
+pub(super) fn count(dict: &Dict<'_, '_>, key: &str) -> Option<u32> {
+    u32::try_from(number(dict.get(key)?)?).ok()
 }
 
-/// One line, not escaped.
 fn text(value: Value<'_, '_>) -> Option<String> {
-    let text = String::from_utf8_lossy(value.as_bytes()?);
-    Some(text.chars().map(|c| if c == '\n' || c == '\r' { ' ' } else { c }).take(MAX_TEXT_CHARS).collect())
+    value.as_bytes().map(one_line)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn compact_peers_of_both_families_are_read() {
@@ -119,6 +125,26 @@ mod tests {
     fn peers_as_dictionaries_are_read_and_wrong_ones_passed_over() {
         let body = b"d5:peersld2:ip7:1.2.3.47:peer id20:xxxxxxxxxxxxxxxxxxxx4:porti6881eed2:ip9:localhost4:porti1eed2:ip7:1.2.3.44:porti65536eei7eee";
         assert_eq!(parse(body).unwrap().peers, ["1.2.3.4:6881".parse().unwrap()]);
+    }
+
+    #[test]
+    fn numbers_may_be_text_and_an_external_address_comes_in_three_forms() {
+        let reply =
+            parse(b"d11:external ip4:\x01\x02\x03\x048:interval4:18005:peersld2:ip7:1.2.3.44:port4:6881eee").unwrap();
+        assert_eq!(reply.interval, Some(Duration::from_secs(1800)));
+        assert_eq!(reply.peers, ["1.2.3.4:6881".parse().unwrap()]);
+        assert_eq!(reply.external_ip, Some("1.2.3.4".parse().unwrap()));
+        let written = parse(b"d11:external ip7:1.2.3.4e").unwrap();
+        assert_eq!(written.external_ip, reply.external_ip);
+        assert_eq!(parse(b"d11:external ip3:\x01\x02\x03e").unwrap().external_ip, None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_is_a_panic(body in proptest::collection::vec(any::<u8>(), 0..500)) {
+            let _ = parse(&body);
+            let _ = parse(&[b"d5:peers", &body[..], b"e"].concat());
+        }
     }
 
     #[test]
