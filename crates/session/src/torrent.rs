@@ -261,15 +261,18 @@ impl TorrentTask {
         }
     }
 
-    /// Pieces that could not be synced do not count any more.
+    /// Pieces that are not on disk after all do not count any more. While something cannot be synced nothing new is
+    /// begun.
     fn flushed(&mut self, flushed: Flushed) {
-        match flushed.trouble {
-            Some(reason) => {
-                self.sync_failed = true;
-                self.report.disk_trouble(reason);
+        if let Some(reason) = flushed.trouble.filter(|_| !self.sync_failed) {
+            self.report.disk_trouble(reason);
+        }
+        if self.sync_failed != flushed.failing {
+            self.sync_failed = flushed.failing;
+            self.feed(Event::SyncFailing(flushed.failing));
+            if !flushed.failing {
+                self.report.disk_recovered();
             }
-            None if std::mem::take(&mut self.sync_failed) => self.report.disk_recovered(),
-            None => {}
         }
         for piece in flushed.lost {
             self.feed(Event::Lost(piece));
@@ -278,14 +281,16 @@ impl TorrentTask {
 
     fn finished(&mut self, flushed: Flushed, result: Result<(), shoal_storage::StorageError>) {
         self.finishing = false;
-        let lost = !flushed.lost.is_empty();
+        let (lost, failing) = (!flushed.lost.is_empty(), flushed.failing);
         self.flushed(flushed);
         match result {
             // It is not complete any more; when it is, this comes again.
             _ if lost => {}
-            Ok(()) => self.report.complete(),
-            Err(error) => {
-                self.report.disk_trouble(error.to_string());
+            Ok(()) if !failing => self.report.complete(),
+            result => {
+                if let Err(error) = result {
+                    self.report.disk_trouble(error.to_string());
+                }
                 self.finish_at = Some(Instant::now() + FINISH_AGAIN);
             }
         }

@@ -33,5 +33,5 @@ pub use lock::{Lock, LockError};
 pub use open_files::OpenFiles;
 pub use part::part_name;
 pub use place::Place;
-pub use resume::{CRASH_WINDOW_NS, FileStat, Resume, ResumeError, Resumed};
+pub use resume::{CRASH_WINDOW_NS, Disk, FileStat, Flush, Found, Keeper, Resume, ResumeError, Resumed, Verdict};
 pub use storage::{Mode, Space, Storage};

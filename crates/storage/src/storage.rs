@@ -16,9 +16,10 @@ use crate::open_files::FileKey;
 use crate::part::{PART_FILE, PartFile};
 use crate::path::SafePath;
 use crate::sys::{self, Access};
-use crate::{FileStat, OpenFiles, Place, StorageError};
+use crate::{FileStat, OpenFiles, Place, StorageError, hashing};
 use rustix::io::Errno;
 use shoal_layout::{BlockRef, FileIndex, Layout, PieceIndex, Selection};
+use shoal_metainfo::PieceHashes;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -176,11 +177,14 @@ impl Storage {
     ) -> Result<(), StorageError> {
         if border {
             self.make_folder(self.place.folder())?;
-            self.note_written(PART_FILE, !self.part.has(piece));
-            self.part.write(&self.files, piece, blocks)?;
+            let new = !self.part.has(piece);
+            let written = self.part.write(&self.files, piece, blocks);
+            self.note_written(PART_FILE, new);
+            written?;
         } else if self.part.has(piece) {
+            let released = self.part.release(&self.files, piece);
             self.note_written(PART_FILE, false);
-            self.part.release(&self.files, piece)?;
+            released?;
         }
         let mut run: Vec<IoSlice<'_>> = Vec::with_capacity(blocks.len());
         let mut at: Option<(FileIndex, Range<u64>)> = None;
@@ -212,8 +216,28 @@ impl Storage {
 
     fn write_run(&self, file: FileIndex, run: &[IoSlice<'_>], offset: u64) -> Result<(), StorageError> {
         let handle = self.file(file, Access::Create)?;
+        let written = sys::write_all_vectored_at(&handle, run, offset);
+        // Afterwards: a sync that took the list before the write was done did not sync it.
         self.note_written(file.0, false);
-        sys::write_all_vectored_at(&handle, run, offset).map_err(|error| StorageError::at(&self.path(file), error))
+        written.map_err(|error| StorageError::at(&self.path(file), error))
+    }
+
+    /// Reads a piece, and writes it again if it is still right; whether it was. After a failed sync the system may hold
+    /// it in memory as if it were on the disk.
+    pub(crate) fn rewrite(&self, piece: PieceIndex, expected: &PieceHashes) -> Result<bool, StorageError> {
+        let mut blocks = Vec::new();
+        for (_, block) in self.layout.requests(piece) {
+            let mut bytes = vec![0; block.length as usize];
+            if let Err(error) = self.read(block, &mut bytes) {
+                tracing::warn!(%error, piece = piece.0, "a piece that could not be synced cannot be read");
+                return Ok(false);
+            }
+            blocks.push((block, bytes));
+        }
+        if !hashing::piece_matches(&self.layout, piece, expected, &blocks, None) {
+            return Ok(false);
+        }
+        self.write_piece(piece, &blocks).map(|()| true)
     }
 
     /// Reads a block; gaps are zeros. Panics if `buffer` has not the block's length.
@@ -350,7 +374,8 @@ impl Storage {
                 PART_FILE => (self.part.full_path(), self.part.file(&self.files, true)?.expect("opened or an error")),
                 file => (self.path(FileIndex(file)), self.file(FileIndex(file), Access::Read)?),
             };
-            sys::sync_data(&handle).map_err(|error| StorageError::at(&path, error))?;
+            // With its time, by which it is known again after a power cut.
+            sys::sync_file(&handle).map_err(|error| StorageError::at(&path, error))?;
         }
         if unsynced.new.is_empty() {
             return Ok(());

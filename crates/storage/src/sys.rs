@@ -302,6 +302,11 @@ pub(crate) fn sync_data(file: &File) -> io::Result<()> {
     file.sync_data()
 }
 
+/// Puts a file's bytes, its size and its times on the disk.
+pub(crate) fn sync_file(file: &File) -> io::Result<()> {
+    file.sync_all()
+}
+
 /// Puts a folder's names on the disk.
 pub(crate) fn sync_folder(folder: &OwnedFd) -> io::Result<()> {
     Ok(rustix::fs::fsync(folder)?)

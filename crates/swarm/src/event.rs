@@ -128,8 +128,10 @@ pub enum Event<P> {
         /// How it ended.
         outcome: StoreOutcome<P>,
     },
-    /// A piece that was written is not on the disk after all: it could not be synced. It is fetched again.
+    /// A piece that was written is not right on the disk any more. It is fetched again.
     Lost(PieceIndex),
+    /// What was written cannot be synced now, or can again: meanwhile no new piece is begun.
+    SyncFailing(bool),
     /// The answer to `Effect::Metadata`, or the first event where the info dictionary was known from the start: files are
     /// open and checked, the transfer may begin.
     Ready {

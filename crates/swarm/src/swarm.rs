@@ -264,6 +264,12 @@ impl<P> Machine for Swarm<P> {
             Event::UploadFailed { peer, block, lost } => self.upload_failed(peer, block, lost, out),
             Event::Stored { piece, outcome } => self.stored(piece, outcome, out),
             Event::Lost(piece) => self.lose_piece(piece, out),
+            Event::SyncFailing(failing) => {
+                if let Phase::Transfer(transfer) = &mut self.phase {
+                    transfer.sync_failing = failing;
+                    self.touch_all = true;
+                }
+            }
             Event::Ready { info, layers, have, selection } => self.ready(info, layers, have, selection, out),
             Event::Select(selection) => self.select(selection, out),
             Event::Announced { tracker, result } => {

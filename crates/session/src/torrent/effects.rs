@@ -193,9 +193,10 @@ impl TorrentTask {
         let (inbox, clock) = (self.inbox.clone(), self.shared.clock);
         self.finishing = true;
         self.shared.disk.run(move || {
-            // First: a failed sync names the pieces only here, and the next one may say nothing of them.
+            // First: nothing is complete that is not synced.
             let flushed = files.flush(clock.now(), true);
-            let finished = if flushed.lost.is_empty() { files.finish() } else { Ok(()) };
+            let synced = flushed.lost.is_empty() && !flushed.failing;
+            let finished = if synced { files.finish() } else { Ok(()) };
             let _ = inbox.send(ToTorrent::Finished(flushed, finished));
         });
     }

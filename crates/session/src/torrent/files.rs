@@ -12,9 +12,7 @@ use shoal_machine::Time;
 use shoal_metainfo::{Info, PieceHashes, PieceLayers, Torrent};
 use shoal_pieces::Bitfield;
 use shoal_storage::hashing::{self, Watch};
-use shoal_storage::{
-    Finish, Identity, Lock, Mode, OpenFiles, Place, Resume, ResumeError, Resumed, Storage, StorageError,
-};
+use shoal_storage::{Finish, Flush, Identity, Lock, Mode, OpenFiles, Place, Resume, Resumed, Storage, StorageError};
 use shoal_swarm::StoreOutcome;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -84,8 +82,10 @@ pub(crate) struct TorrentFiles {
 pub(crate) struct Flushed {
     /// Pieces that must count as not written.
     pub(crate) lost: Vec<PieceIndex>,
-    /// Why the data could not be synced: one line for the user.
+    /// Why the data could not be synced: one line for the user. It is tried again.
     pub(crate) trouble: Option<String>,
+    /// Whether there still is data that could not be synced.
+    pub(crate) failing: bool,
 }
 
 /// Keeps a second process, and a second torrent of this one, away from a download.
@@ -211,11 +211,16 @@ impl TorrentFiles {
             let digests = blocks.iter().map(|(_, payload)| shoal_hash::sha256(payload)).collect();
             return StoreOutcome::Corrupt { digests };
         }
+        let resume = self.resume.read().unwrap_or_else(PoisonError::into_inner);
+        let announced = resume.as_ref().map_or(Ok(()), |resume| resume.writing(&self.storage, piece));
+        if let Err(error) = announced {
+            return StoreOutcome::Failed { blocks, reason: error.to_string() };
+        }
         if let Err(error) = self.storage.write_piece(piece, &blocks) {
             return StoreOutcome::Failed { blocks, reason: error.to_string() };
         }
-        if let Some(resume) = &*self.resume.read().unwrap_or_else(PoisonError::into_inner) {
-            resume.written(now, piece, layout.piece_size(piece));
+        if let Some(resume) = &*resume {
+            resume.written(now, piece, layout.piece_size(piece), *expected);
         }
         StoreOutcome::Written { digests: leaves }
     }
@@ -223,7 +228,7 @@ impl TorrentFiles {
     /// A piece is not right on disk any more.
     pub(crate) fn lost(&self, piece: PieceIndex) {
         if let Some(resume) = &*self.resume.read().unwrap_or_else(PoisonError::into_inner) {
-            resume.lost(piece);
+            resume.lost(&self.storage, piece);
         }
     }
 
@@ -234,22 +239,13 @@ impl TorrentFiles {
 
     /// Syncs data and journal, if that is due or if `all`.
     pub(crate) fn flush(&self, now: Time, all: bool) -> Flushed {
-        let result = match &*self.resume.read().unwrap_or_else(PoisonError::into_inner) {
-            Some(resume) => resume.flush(now, &self.storage, all),
-            None => Ok(()),
-        };
-        match result {
-            Ok(()) => Flushed::default(),
-            Err(error @ ResumeError::Journal { .. }) => {
-                tracing::warn!(%error, "the resume state is not written");
-                Flushed::default()
-            }
-            Err(error) => {
-                let trouble = Some(error.to_string());
-                let ResumeError::Data { pieces: lost, .. } = error else { return Flushed::default() };
-                Flushed { lost, trouble }
-            }
+        let resume = self.resume.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(resume) = &*resume else { return Flushed::default() };
+        let Flush { gone: lost, data, journal } = resume.flush(now, &self.storage, all);
+        if let Some(error) = journal {
+            tracing::warn!(%error, path = %resume.path().display(), "the resume state is not written");
         }
+        Flushed { lost, trouble: data.map(|error| format!("cannot sync: {error}")), failing: resume.in_trouble() }
     }
 
     /// When everything selected is written.
@@ -260,8 +256,12 @@ impl TorrentFiles {
     /// The clean end: the next start needs to read nothing.
     pub(crate) fn stop(&self, now: Time) {
         let resume = self.resume.write().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Err(error)) = resume.map(|resume| resume.stop(now, &self.storage)) {
-            tracing::warn!(%error, "the resume state is not complete");
+        let Some(resume) = resume else { return };
+        let path = resume.path().to_path_buf();
+        let Flush { data, journal, .. } = resume.stop(now, &self.storage);
+        let errors = [data.map(|error| error.to_string()), journal.map(|error| error.to_string())];
+        for error in errors.into_iter().flatten() {
+            tracing::warn!(error, path = %path.display(), "the resume state is not complete");
         }
     }
 }
@@ -306,8 +306,9 @@ mod tests {
         std::fs::remove_file(output.path().join("a")).unwrap();
         files.storage.close_files();
         let flushed = files.flush(Time::ZERO, true);
-        assert_eq!(flushed.lost, [PieceIndex(0)]);
-        assert!(flushed.trouble.unwrap().contains("sync"));
+        assert!(flushed.failing && flushed.trouble.unwrap().contains("sync"));
+        let flushed = files.flush(Time::ZERO, true);
+        assert_eq!((flushed.lost, flushed.failing), (vec![PieceIndex(0)], false));
         files.stop(Time::ZERO);
         assert!(open(opening()).unwrap().have.is_empty());
     }

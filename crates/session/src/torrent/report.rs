@@ -98,9 +98,11 @@ impl Report {
     }
 
     pub(super) fn disk_trouble(&mut self, reason: String) {
-        self.trouble = Some(reason.clone());
         self.changed = true;
-        self.events.send(TorrentEvent::DiskTrouble { reason });
+        // It is tried again and again: said once.
+        if self.trouble.replace(reason.clone()).as_ref() != Some(&reason) {
+            self.events.send(TorrentEvent::DiskTrouble { reason });
+        }
     }
 
     pub(super) fn disk_recovered(&mut self) {

@@ -1,19 +1,20 @@
 //! The bytes of a state file: a head that is replaced as a whole, and records that follow it.
 //!
-//! Head, integers little-endian: magic (8), length up to the checksum (4), what names the download (80), clean (1),
-//! bitfield, then for the part file and for each file a byte of flags and, if there is one, size, time and number (8
-//! each); SHA-256 of it all. A record: kind (4), number (4), three words (8 each), and the first 8 bytes of a SHA-256
-//! chained over all before it. Any bytes are read without harm; invariant: what decodes was written so by us for this
-//! download.
+//! Head, integers little-endian: magic with the version (8), length up to the checksum (4), what names the download (80),
+//! clean (1), the time (8), bitfield, then for the part file and for each file a byte of flags and, if there is one,
+//! size, time and number (8 each); SHA-256 of it all. A record: kind (4), number (4), three words (8 each), and the first
+//! 8 bytes of a SHA-256 chained over all before it. Times are nanoseconds since 1970. Any bytes are read without harm;
+//! invariant: what decodes was written so by us for this download.
 
 use crate::part::PART_FILE;
 use crate::{FileStat, Identity};
 use shoal_hash::sha256;
 use shoal_layout::{Layout, PieceIndex};
 use shoal_pieces::Bitfield;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-const MAGIC: &[u8; 8] = b"SHOALRS1";
+/// The last byte is the version.
+const MAGIC: &[u8; 8] = b"SHOALRS2";
 /// Bytes in a record.
 pub(super) const RECORD_BYTES: usize = 40;
 /// Bytes in the head's checksum, with which the chain of the records begins.
@@ -23,6 +24,8 @@ pub(super) const CHECKSUM_BYTES: usize = 32;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct State {
     pub(super) clean: bool,
+    /// When the head was written.
+    pub(super) time_ns: i64,
     pub(super) have: Bitfield,
     pub(super) files: Vec<Option<FileStat>>,
     pub(super) part: Option<FileStat>,
@@ -35,6 +38,10 @@ pub(super) struct Loaded {
     pub(super) state: State,
     /// Files that were written since the head; [`PART_FILE`] for the part file.
     pub(super) written: BTreeMap<u32, FileStat>,
+    /// Pieces that were about to be written, and of which nothing more is known.
+    pub(super) writing: BTreeSet<u32>,
+    /// The time of the newest record, or of the head.
+    pub(super) newest_ns: i64,
 }
 
 impl State {
@@ -43,6 +50,7 @@ impl State {
         out.extend([0; 4]);
         out.extend(identity_bytes(identity, layout));
         out.push(u8::from(self.clean));
+        out.extend(self.time_ns.to_le_bytes());
         out.extend(self.have.to_bytes());
         let files = self.files.iter().zip(self.wanted.iter().map(|&wanted| if wanted { WANTED } else { 0 }));
         for (stat, wanted) in std::iter::once((&self.part, 0)).chain(files) {
@@ -104,14 +112,18 @@ impl<'a> Cursor<'a> {
 pub(super) enum Unusable {
     #[error("it is damaged")]
     Damaged,
+    #[error("another version of shoal wrote it")]
+    Version,
     #[error("it belongs to another download")]
     Other,
 }
 
 pub(super) fn decode(bytes: &[u8], identity: &Identity, layout: &Layout) -> Result<Loaded, Unusable> {
     let mut head = Cursor(bytes);
-    if head.take(8) != Some(MAGIC) {
-        return Err(Unusable::Damaged);
+    match head.take(8) {
+        Some(magic) if magic == MAGIC => {}
+        Some(magic) if magic[..7] == MAGIC[..7] && magic[7].is_ascii_digit() => return Err(Unusable::Version),
+        _ => return Err(Unusable::Damaged),
     }
     let length = u32::from_le_bytes(head.array().ok_or(Unusable::Damaged)?) as usize;
     let (body, rest) = bytes.split_at_checked(length).ok_or(Unusable::Damaged)?;
@@ -138,6 +150,7 @@ pub(super) fn decode(bytes: &[u8], identity: &Identity, layout: &Layout) -> Resu
 
 fn decode_body(mut body: Cursor<'_>, layout: &Layout) -> Option<Loaded> {
     let clean = body.array::<1>()? == [1];
+    let time_ns = i64::from_le_bytes(body.array()?);
     let bits = body.take(layout.pieces().div_ceil(8) as usize)?;
     let have = Bitfield::from_bytes(layout.pieces(), bits).ok()?;
     let mut entry = || {
@@ -147,43 +160,93 @@ fn decode_body(mut body: Cursor<'_>, layout: &Layout) -> Option<Loaded> {
     };
     let (part, _) = entry()?;
     let (files, wanted) = (0..layout.files()).map(|_| entry()).collect::<Option<_>>()?;
-    Some(Loaded { state: State { clean, have, files, part, wanted }, written: BTreeMap::new() })
+    let state = State { clean, time_ns, have, files, part, wanted };
+    Some(Loaded { state, written: BTreeMap::new(), writing: BTreeSet::new(), newest_ns: time_ns })
 }
 
 /// Flags before a file's stat: there is one, and the file was selected.
 const PRESENT: u8 = 1;
 const WANTED: u8 = 2;
 
-/// A record of pieces: the first's number, how many.
-pub(super) const PIECES: u32 = 1;
-/// A record of a file after a sync: its number and stat.
-pub(super) const FILE: u32 = 2;
+/// What a record says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Record {
+    /// These pieces are on disk and synced.
+    Pieces { first: u32, count: u32, time_ns: i64 },
+    /// What a file (or [`PART_FILE`]) was before the sync of the pieces that follow.
+    File { file: u32, stat: FileStat },
+    /// These pieces are about to be written, whatever was said of them before.
+    Writing { first: u32, count: u32, time_ns: i64 },
+}
+
+impl Record {
+    fn words(self) -> (u32, u32, [u64; 3]) {
+        match self {
+            Record::Pieces { first, count, time_ns } => (1, first, [u64::from(count), time_ns.cast_unsigned(), 0]),
+            Record::File { file, stat } => (2, file, [stat.size, stat.modified_ns.cast_unsigned(), stat.inode]),
+            Record::Writing { first, count, time_ns } => (3, first, [u64::from(count), time_ns.cast_unsigned(), 0]),
+        }
+    }
+
+    /// Appends its bytes, chained to what was before.
+    pub(super) fn encode(self, chain: &mut [u8; 32], out: &mut Vec<u8>) {
+        let (kind, number, words) = self.words();
+        let start = out.len();
+        out.extend(kind.to_le_bytes());
+        out.extend(number.to_le_bytes());
+        out.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+        *chain = link(chain, &out[start..]);
+        out.extend(&chain[..8]);
+    }
+
+    fn decode(content: &[u8]) -> Option<Record> {
+        let mut content = Cursor(content);
+        let kind = u32::from_le_bytes(content.array()?);
+        let number = u32::from_le_bytes(content.array()?);
+        let mut run = || {
+            let count = u32::try_from(u64::from_le_bytes(content.array()?)).ok()?;
+            Some((count, i64::from_le_bytes(content.array()?)))
+        };
+        Some(match kind {
+            1 => run().map(|(count, time_ns)| Record::Pieces { first: number, count, time_ns })?,
+            2 => Record::File { file: number, stat: content.stat()? },
+            3 => run().map(|(count, time_ns)| Record::Writing { first: number, count, time_ns })?,
+            _ => return None,
+        })
+    }
+}
 
 /// Each record's checksum depends on all before it.
-pub(super) fn link(chain: &[u8; 32], content: &[u8]) -> [u8; 32] {
+fn link(chain: &[u8; 32], content: &[u8]) -> [u8; 32] {
     let mut bytes = chain.to_vec();
     bytes.extend(content);
     sha256(&bytes)
 }
 
 fn apply(loaded: &mut Loaded, content: &[u8], layout: &Layout) -> Option<()> {
-    let mut content = Cursor(content);
-    let kind = u32::from_le_bytes(content.array()?);
-    let number = u32::from_le_bytes(content.array()?);
-    match kind {
-        PIECES => {
-            let count = u64::from_le_bytes(content.array()?);
-            let end = u64::from(number).checked_add(count).filter(|&end| end <= u64::from(layout.pieces()))?;
-            set_all(&mut loaded.state.have, number..end as u32);
+    let run =
+        |first: u32, count: u32| first.checked_add(count).filter(|&end| end <= layout.pieces()).map(|end| first..end);
+    match Record::decode(content)? {
+        Record::Pieces { first, count, time_ns } => {
+            for piece in run(first, count)? {
+                loaded.state.have.set(PieceIndex(piece));
+                loaded.writing.remove(&piece);
+            }
+            loaded.newest_ns = loaded.newest_ns.max(time_ns);
         }
-        FILE => {
-            let stat = content.stat()?;
-            if number != PART_FILE && number >= layout.files() {
+        Record::Writing { first, count, time_ns } => {
+            for piece in run(first, count)? {
+                loaded.state.have.unset(PieceIndex(piece));
+                loaded.writing.insert(piece);
+            }
+            loaded.newest_ns = loaded.newest_ns.max(time_ns);
+        }
+        Record::File { file, stat } => {
+            if file != PART_FILE && file >= layout.files() {
                 return None;
             }
-            loaded.written.insert(number, stat);
+            loaded.written.insert(file, stat);
         }
-        _ => return None,
     }
     Some(())
 }

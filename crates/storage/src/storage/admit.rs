@@ -3,7 +3,6 @@
 //! Invariant: a file that was there before and holds nothing of the torrent is not touched, unless the user said so.
 
 use super::{Chosen, Folders, Mode, Space, Storage};
-use crate::resume::Known;
 use crate::sys::{self, Access};
 use crate::{Resumed, StorageError};
 use shoal_layout::{BlockRef, FileIndex, PieceIndex, Selection};
@@ -20,8 +19,8 @@ impl Storage {
     /// disk that is too full ([`StorageError::NoSpace`]). Then what the part file has for files that were not selected
     /// in an earlier run moves to them. Cost: a stat per file.
     pub fn prepare(&self, have: &Bitfield, resumed: &Resumed, overwrite: bool) -> Result<(), StorageError> {
-        let known = |file| resumed.known(file);
-        self.admit((0..self.layout.files()).map(FileIndex).filter(|&file| self.wants(file)), have, known, overwrite)?;
+        let wanted = (0..self.layout.files()).map(FileIndex).filter(|&file| self.wants(file));
+        self.admit(wanted, have, |file| resumed.is_ours(file), overwrite)?;
         self.ensure_space()?;
         // The same question as reading asks: so what was checked is what moves.
         let slots = self.part.pieces();
@@ -35,7 +34,7 @@ impl Storage {
         &self,
         files: impl Iterator<Item = FileIndex>,
         have: &Bitfield,
-        known: impl Fn(FileIndex) -> Known,
+        ours: impl Fn(FileIndex) -> bool,
         overwrite: bool,
     ) -> Result<(), StorageError> {
         let mut folders = Folders::new(self);
@@ -51,13 +50,8 @@ impl Storage {
                 self.note_written(file.0, false);
                 handle.set_len(length).map_err(|error| StorageError::at(&path(), error))?;
             }
-            let ours = match known(file) {
-                Known::Unknown => false,
-                Known::Absent => true,
-                Known::Seen(last) => last.inode == stat.inode,
-            };
             let valid = || self.layout.pieces_of(file).any(|piece| have.get(PieceIndex(piece)));
-            if !overwrite && !ours && stat.size > 0 && length > 0 && !valid() {
+            if !overwrite && !ours(file) && stat.size > 0 && length > 0 && !valid() {
                 return Err(StorageError::Foreign { path: path() });
             }
         }
@@ -107,7 +101,7 @@ impl Storage {
         let fresh = |file: FileIndex| selection.file(file) && !chosen.selection.file(file);
         if self.mode == Mode::ReadWrite {
             let files = (0..self.layout.files()).map(FileIndex).filter(|&file| fresh(file));
-            self.admit(files, have, |_| Known::Unknown, overwrite)?;
+            self.admit(files, have, |_| false, overwrite)?;
             self.export(self.part.pieces().into_iter(), |file, _| fresh(file))?;
         }
         *chosen = Chosen { all: selection.is_all(), turn: chosen.turn + 1, selection };

@@ -1,8 +1,9 @@
 //! What a run finds of the one before: after a clean stop, a kill, damage, and other people's changes.
 
 use super::*;
-use crate::{Identity, Resume, Resumed, load_torrent, save_torrent};
+use crate::{Identity, Keeper, Resume, Resumed, load_torrent, save_torrent};
 use shoal_machine::Time;
+use shoal_metainfo::PieceHashes;
 use shoal_pieces::Bitfield;
 use std::fs::File;
 use std::time::{Duration, SystemTime};
@@ -38,19 +39,36 @@ impl Fixture {
         Resume::begin(self.state.path(), &self.identity(), storage, &resumed, &resumed.have).unwrap()
     }
 
-    /// Writes pieces as a download does.
+    /// Writes a piece as a download does.
+    fn write(&self, storage: &Storage, resume: &Resume, piece: u32) {
+        resume.writing(storage, PieceIndex(piece)).unwrap();
+        write(storage, piece, &self.content).unwrap();
+        let v1 = Some(shoal_hash::sha1(piece_of(&self.layout, piece, &self.content)));
+        resume.written(Time::ZERO, PieceIndex(piece), BLOCK as u32, PieceHashes { v1, v2: None });
+    }
+
+    /// The same, and what follows a second later.
     fn download(&self, storage: &Storage, resume: &Resume, pieces: &[u32]) {
         for &piece in pieces {
-            write(storage, piece, &self.content).unwrap();
-            resume.written(Time::ZERO, PieceIndex(piece), BLOCK as u32);
+            self.write(storage, resume, piece);
         }
-        resume.flush(Time::ZERO, storage, true).unwrap();
+        flush(resume, storage);
     }
 
     fn state_file(&self) -> std::path::PathBuf {
         let mut files = std::fs::read_dir(self.state.path()).unwrap().map(|entry| entry.unwrap().path());
         files.find(|path| path.extension().is_some_and(|extension| extension == "resume")).unwrap()
     }
+}
+
+fn flush(resume: &Resume, storage: &Storage) {
+    let flushed = resume.flush(Time::ZERO, storage, true);
+    assert!(flushed.data.is_none() && flushed.journal.is_none() && flushed.gone.is_empty(), "{flushed:?}");
+}
+
+fn stop(resume: Resume, storage: &Storage) {
+    let flushed = resume.stop(Time::ZERO, storage);
+    assert!(flushed.data.is_none() && flushed.journal.is_none(), "{flushed:?}");
 }
 
 fn list(bits: &Bitfield) -> Vec<u32> {
@@ -68,9 +86,8 @@ fn after_a_clean_stop_nothing_is_read_again() {
     let storage = fixture.open();
     let resume = fixture.begin(&storage);
     fixture.download(&storage, &resume, &[0, 2, 5]);
-    write(&storage, 6, &fixture.content).unwrap();
-    resume.written(Time::ZERO, PieceIndex(6), 1);
-    resume.stop(Time::ZERO, &storage).unwrap();
+    fixture.write(&storage, &resume, 6);
+    stop(resume, &storage);
     drop(storage);
     let resumed = fixture.load(&fixture.open());
     assert_eq!((list(&resumed.have), list(&resumed.check)), (vec![0, 2, 5, 6], vec![]));
@@ -83,7 +100,7 @@ fn a_change_while_stopped_costs_a_check_of_that_file_alone() {
     let storage = fixture.open();
     let resume = fixture.begin(&storage);
     fixture.download(&storage, &resume, &[0, 1, 5, 6]);
-    resume.stop(Time::ZERO, &storage).unwrap();
+    stop(resume, &storage);
     age(&storage.path(FileIndex(0)), 1);
     let resumed = fixture.load(&fixture.open());
     assert_eq!((list(&resumed.have), list(&resumed.check)), (vec![5, 6], vec![0, 1, 2, 3]));
@@ -93,19 +110,18 @@ fn a_change_while_stopped_costs_a_check_of_that_file_alone() {
 }
 
 #[test]
-fn after_a_kill_what_was_journaled_counts_and_nothing_else() {
+fn after_a_kill_what_was_journaled_counts_and_what_was_announced_is_hashed() {
     let fixture = Fixture::new();
     let storage = fixture.open();
     let resume = fixture.begin(&storage);
     fixture.download(&storage, &resume, &[0, 5]);
     fixture.download(&storage, &resume, &[1]);
     // Written, never journaled; then killed.
-    write(&storage, 2, &fixture.content).unwrap();
-    resume.written(Time::ZERO, PieceIndex(2), BLOCK as u32);
+    fixture.write(&storage, &resume, 2);
     drop((resume, storage));
     let storage = fixture.open();
     let resumed = fixture.load(&storage);
-    assert_eq!((list(&resumed.have), list(&resumed.check)), (vec![0, 1, 5], vec![]));
+    assert_eq!((list(&resumed.have), list(&resumed.check)), (vec![0, 1, 5], vec![2]));
     // Killed again at once: nothing is forgotten.
     drop(Resume::begin(fixture.state.path(), &fixture.identity(), &storage, &resumed, &resumed.have).unwrap());
     assert_eq!(list(&fixture.load(&storage).have), [0, 1, 5]);
@@ -113,6 +129,24 @@ fn after_a_kill_what_was_journaled_counts_and_nothing_else() {
     age(&storage.path(FileIndex(0)), 3600);
     let resumed = fixture.load(&storage);
     assert_eq!((list(&resumed.have), list(&resumed.check)), (vec![5], vec![0, 1, 2, 3]));
+}
+
+#[test]
+fn a_kill_excuses_no_change_of_a_file_that_was_not_being_written() {
+    let fixture = Fixture::new();
+    let storage = fixture.open();
+    let resume = fixture.begin(&storage);
+    // The second file ends inside piece 7 and is complete; the third is not.
+    fixture.download(&storage, &resume, &[3, 4, 5, 6, 7]);
+    fixture.write(&storage, &resume, 0);
+    drop(resume);
+    let resumed = fixture.load(&storage);
+    assert_eq!((list(&resumed.have), list(&resumed.check)), (vec![3, 4, 5, 6, 7], vec![0]));
+    let path = storage.path(FileIndex(1));
+    let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+    File::options().write(true).open(&path).unwrap().set_modified(modified + Duration::from_millis(1)).unwrap();
+    let resumed = fixture.load(&storage);
+    assert_eq!((list(&resumed.have), list(&resumed.check)), (vec![], vec![0, 3, 4, 5, 6, 7]));
 }
 
 #[test]
@@ -166,7 +200,7 @@ fn another_downloads_journal_is_not_used() {
     let storage = fixture.open();
     let resume = fixture.begin(&storage);
     fixture.download(&storage, &resume, &[0]);
-    resume.stop(Time::ZERO, &storage).unwrap();
+    stop(resume, &storage);
     let stolen = std::fs::read(fixture.state_file()).unwrap();
     let other = Identity::of_hashes(vec![[8; 20]], fixture.output.path());
     std::fs::write(fixture.state.path().join(format!("{}.resume", other.keys()[0])), stolen).unwrap();
@@ -182,8 +216,9 @@ fn a_lost_piece_is_forgotten() {
     let storage = fixture.open();
     let resume = fixture.begin(&storage);
     fixture.download(&storage, &resume, &[0, 1]);
-    resume.lost(PieceIndex(0));
-    resume.stop(Time::ZERO, &storage).unwrap();
+    resume.lost(&storage, PieceIndex(0));
+    assert_eq!(list(&fixture.load(&storage).have), [1], "at once");
+    stop(resume, &storage);
     assert_eq!(list(&fixture.load(&storage).have), [1]);
 }
 
@@ -202,6 +237,10 @@ fn what_a_kill_left_is_ours_and_what_replaced_it_is_not() {
     let resume = fixture.begin(&storage);
     drop(resume);
     std::fs::write(path.with_extension("other"), "notes of mine").unwrap();
+    // The same number, overwritten long after: nothing tells it from somebody's work.
+    age(&path, 3600);
+    let refused = storage.prepare(&none, &fixture.load(&storage), false);
+    assert!(matches!(refused, Err(StorageError::Foreign { .. })));
     // The torn one keeps its number, so that the new one cannot get it.
     std::fs::rename(&path, path.with_extension("torn")).unwrap();
     std::fs::rename(path.with_extension("other"), &path).unwrap();
@@ -216,7 +255,7 @@ fn pieces_in_the_part_file_are_resumed_and_gone_with_it() {
     let storage = open(fixture.output.path(), &fixture.layout, first_only.clone(), Mode::ReadWrite);
     let resume = fixture.begin(&storage);
     fixture.download(&storage, &resume, &[0, 3]);
-    resume.stop(Time::ZERO, &storage).unwrap();
+    stop(resume, &storage);
     let resumed = fixture.load(&storage);
     assert_eq!((list(&resumed.have), list(&resumed.check)), (vec![0, 3], vec![]));
     std::fs::remove_file(storage.part().full_path()).unwrap();
@@ -237,19 +276,73 @@ fn a_torrent_is_found_under_each_of_its_hashes() {
 }
 
 #[test]
-fn a_failed_sync_names_the_pieces_and_claims_none() {
+fn what_cannot_be_synced_is_written_again_and_what_is_gone_is_named() {
     let fixture = Fixture::new();
     let storage = fixture.open();
     let resume = fixture.begin(&storage);
-    write(&storage, 0, &fixture.content).unwrap();
-    resume.written(Time::ZERO, PieceIndex(0), 1);
+    fixture.write(&storage, &resume, 0);
     // The folder is gone: what was written cannot be synced.
-    std::fs::rename(fixture.output.path().join("t"), fixture.output.path().join("gone")).unwrap();
+    let (there, gone) = (fixture.output.path().join("t"), fixture.output.path().join("gone"));
+    std::fs::rename(&there, &gone).unwrap();
     storage.close_files();
-    let error = resume.flush(Time::ZERO, &storage, true).unwrap_err();
-    assert!(matches!(&error, crate::ResumeError::Data { pieces, .. } if *pieces == [PieceIndex(0)]), "{error}");
-    std::fs::rename(fixture.output.path().join("gone"), fixture.output.path().join("t")).unwrap();
-    resume.flush(Time::ZERO, &storage, true).unwrap();
+    let failed = resume.flush(Time::ZERO, &storage, true);
+    assert!(failed.data.is_some() && failed.gone.is_empty() && resume.in_trouble(), "{failed:?}");
+    std::fs::rename(&gone, &there).unwrap();
+    flush(&resume, &storage);
+    assert!(!resume.in_trouble());
+    fixture.write(&storage, &resume, 1);
+    std::fs::rename(&there, &gone).unwrap();
+    storage.close_files();
+    assert!(resume.flush(Time::ZERO, &storage, true).data.is_some());
+    let flushed = resume.flush(Time::ZERO, &storage, true);
+    assert_eq!(flushed.gone, [PieceIndex(1)]);
+    std::fs::rename(&gone, &there).unwrap();
+    storage.close_files();
     drop(resume);
-    assert!(list(&fixture.load(&storage).have).is_empty());
+    assert_eq!(list(&fixture.load(&storage).have), [0]);
+}
+
+#[test]
+fn ten_thousand_damaged_bytes_cost_a_check_and_are_named() {
+    let fixture = Fixture::new();
+    let storage = fixture.open();
+    let resume = fixture.begin(&storage);
+    fixture.download(&storage, &resume, &[0, 5]);
+    fixture.download(&storage, &resume, &[1]);
+    drop(resume);
+    let path = fixture.state_file();
+    let good = std::fs::read(&path).unwrap();
+    let found = crate::resume::found(&storage);
+    let (mut state, mut unused) = (1_u64, 0);
+    for turn in 0..10_000 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let mut bad = good.clone();
+        let at = (state >> 33) as usize % bad.len();
+        bad[at] ^= ((state >> 25) as u8).max(1);
+        let have = match Keeper::recover(&bad, &fixture.identity(), &fixture.layout, &found) {
+            Ok(verdict) => list(&verdict.have),
+            Err(_) => {
+                unused += 1;
+                Vec::new()
+            }
+        };
+        assert!(have.iter().all(|piece| [0, 1, 5].contains(piece)), "turn {turn}, byte {at}: {have:?}");
+    }
+    assert!(unused > 1000, "most of the file is its head");
+    std::fs::write(&path, &good[1..]).unwrap();
+    let resumed = fixture.load(&storage);
+    assert_eq!((list(&resumed.have), list(&resumed.check)), (vec![], vec![0, 1, 2, 3, 4, 5, 6, 7]));
+    assert!(resumed.problem.unwrap().contains(path.to_str().unwrap()), "it is named");
+}
+
+#[test]
+fn the_state_file_of_another_version_is_named_as_that() {
+    let fixture = Fixture::new();
+    let storage = fixture.open();
+    drop(fixture.begin(&storage));
+    let path = fixture.state_file();
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[7] = b'1';
+    std::fs::write(&path, bytes).unwrap();
+    assert!(fixture.load(&storage).problem.unwrap().contains("another version"));
 }

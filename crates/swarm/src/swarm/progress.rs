@@ -82,7 +82,7 @@ impl<P> Swarm<P> {
                 progress.total_bytes = transfer.chosen_total;
                 progress.pieces_done = transfer.picker.have().count();
                 progress.pieces_total = transfer.picker.have().len();
-                progress.disk_trouble = transfer.disk_trouble.is_some();
+                progress.disk_trouble = transfer.disk_refuses();
                 progress.complete = transfer.complete;
             }
         }

@@ -46,6 +46,8 @@ pub(super) struct Transfer<P> {
     pub(super) refused: VecDeque<Refused<P>>,
     /// When the disk is tried again, and the wait before the next time; `None` while it takes everything.
     pub(super) disk_trouble: Option<(Time, std::time::Duration)>,
+    /// Whether what was written cannot be synced.
+    pub(super) sync_failing: bool,
     pub(super) blame: Blame,
     /// Pieces that failed with several senders, and the one peer that is asked for each now: if it fails again its sender
     /// is the liar, and if it comes right the digests name who lied before.
@@ -76,6 +78,7 @@ impl<P> Transfer<P> {
             storing_bytes: 0,
             refused: VecDeque::new(),
             disk_trouble: None,
+            sync_failing: false,
             blame: Blame::default(),
             exclusive: BTreeMap::new(),
             complete: false,
@@ -149,8 +152,13 @@ impl<P> Transfer<P> {
         let room = max_bytes.saturating_sub(self.storing_bytes);
         let fit = room / u64::from(self.info.layout().piece_length());
         // While a lot is on its way to the disk nothing new is begun; else one piece at least, however long.
-        let least = u64::from(self.storing_bytes < max_bytes / 2 && self.disk_trouble.is_none());
-        if self.disk_trouble.is_some() { 0 } else { fit.max(least) as usize }
+        let least = u64::from(self.storing_bytes < max_bytes / 2);
+        if self.disk_refuses() { 0 } else { fit.max(least) as usize }
+    }
+
+    /// Whether the disk does not take what it is given, or does not keep it.
+    pub(super) fn disk_refuses(&self) -> bool {
+        self.disk_trouble.is_some() || self.sync_failing
     }
 
     /// When refused pieces are to be tried again.

@@ -201,7 +201,7 @@ impl<P> Swarm<P> {
         let mut down = 0_u64;
         if let Phase::Transfer(transfer) = &self.phase
             && !transfer.complete
-            && transfer.disk_trouble.is_none()
+            && !transfer.disk_refuses()
         {
             for peer in self.peers.values() {
                 if peer.am_interested && !peer.peer_choking {

@@ -229,6 +229,27 @@ fn a_refusing_disk_loses_nothing_and_stops_the_asking() {
 }
 
 #[test]
+fn a_disk_that_cannot_sync_stops_the_asking_until_it_can() {
+    let mut script = Script::with(10, []);
+    let seed = script.open_seed();
+    let asked = script.asked_of(seed);
+    let before: BTreeSet<_> = asked.iter().map(|block| block.piece).collect();
+    script.feed(Event::SyncFailing(true));
+    assert!(script.swarm.progress().disk_trouble);
+    for &block in &asked {
+        script.block(seed, block, 1);
+    }
+    for (piece, ..) in stores(script.effects()) {
+        script.written(piece.0, &[]);
+    }
+    script.pass(Duration::from_secs(2));
+    let begun: BTreeSet<_> = script.asked_of(seed).iter().map(|block| block.piece).collect();
+    assert!(begun.is_subset(&before), "no piece is begun: {begun:?}");
+    script.feed(Event::SyncFailing(false));
+    finish(&mut script, seed);
+}
+
+#[test]
 fn metadata_comes_from_a_peer_and_the_same_peer_gives_the_pieces() {
     let mut script = Script::start(info(4, 5), false, |_| {});
     script.credit(Credit::UNLIMITED, Credit::UNLIMITED);
