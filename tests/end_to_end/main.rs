@@ -12,6 +12,8 @@ mod hostile;
 #[cfg(test)]
 mod interop;
 #[cfg(test)]
+mod kills;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod transfer;

@@ -7,6 +7,7 @@ pub(crate) mod clients;
 pub(crate) mod net;
 pub(crate) mod peer;
 pub(crate) mod process;
+pub(crate) mod relay;
 pub(crate) mod shoal;
 pub(crate) mod tracker;
 pub(crate) mod tree;

@@ -185,6 +185,23 @@ impl Process {
         self.wait()
     }
 
+    /// Whether it closed both its streams: it has ended, or will at once.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.output.0.lock().unwrap().open == 0
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Bytes that it has read from files so far, cached or not; 0 once it is gone. Sockets are not counted.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", self.id())).unwrap_or_default();
+        let line = io.lines().find_map(|line| line.strip_prefix("rchar: "));
+        line.map_or(0, |count| count.parse().unwrap())
+    }
+
     /// Its largest resident memory so far, in bytes.
     pub(crate) fn peak_memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
