@@ -29,3 +29,4 @@ pub use error::SessionError;
 pub use handle::{TorrentEvents, TorrentHandle};
 pub use progress::{Phase, Progress, TorrentEvent};
 pub use session::Session;
+pub use shoal_swarm::Reason;

@@ -3,6 +3,7 @@
 use crate::SessionError;
 use shoal_layout::PieceIndex;
 use shoal_metainfo::Info;
+use shoal_swarm::Reason;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -65,8 +66,11 @@ pub struct Progress {
     pub known_addresses: u32,
     /// Peers that were banned.
     pub banned: u32,
-    /// Why nothing moves: one line; `None` if something does, or if there is nothing to say.
-    pub reason: Option<String>,
+    /// Why nothing moves, once nothing did for 5 s, and at once if the disk refuses; `None` if something does, or if there is
+    /// nothing to wait for.
+    pub reason: Option<Reason>,
+    /// The same before the 5 s are over: what is being waited for.
+    pub cause: Option<Reason>,
 }
 
 /// Something that happened once.

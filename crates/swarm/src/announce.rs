@@ -73,6 +73,8 @@ pub struct TrackerStatus<'a> {
     pub leeches: Option<u32>,
     /// Addresses in its last answer.
     pub peers: u32,
+    /// Addresses in its last answer that the rule on private networks forbids.
+    pub forbidden: u32,
 }
 
 #[derive(Debug)]
@@ -95,6 +97,7 @@ struct Tracker {
     seeds: Option<u32>,
     leeches: Option<u32>,
     peers: u32,
+    forbidden: u32,
 }
 
 #[derive(Debug, Default)]
@@ -290,6 +293,7 @@ impl AnnounceSchedule {
                 seeds: tracker.seeds,
                 leeches: tracker.leeches,
                 peers: tracker.peers,
+                forbidden: tracker.forbidden,
             }
         })
     }
@@ -393,6 +397,7 @@ impl Tracker {
             seeds: None,
             leeches: None,
             peers: 0,
+            forbidden: 0,
         }
     }
 
@@ -413,6 +418,7 @@ impl Tracker {
         self.seeds = reply.seeds;
         self.leeches = reply.leeches;
         self.peers = reply.peers.len() as u32;
+        self.forbidden = reply.forbidden;
     }
 }
 

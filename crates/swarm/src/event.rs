@@ -390,6 +390,8 @@ pub struct AnnounceReply {
     pub leeches: Option<u32>,
     /// Addresses.
     pub peers: Vec<SocketAddr>,
+    /// Addresses that it gave and that were left out: the rule on private networks forbids them.
+    pub forbidden: u32,
     /// A warning: one line, not escaped.
     pub warning: Option<String>,
     /// Our address as the tracker sees it (BEP 24).

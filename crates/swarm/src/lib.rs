@@ -17,6 +17,8 @@ mod layers;
 mod metadata;
 mod peer;
 mod rate;
+mod reach;
+mod reason;
 mod seek;
 mod swarm;
 #[cfg(test)]
@@ -27,5 +29,6 @@ pub use config::SwarmConfig;
 pub use event::*;
 pub use failure::*;
 pub use host::*;
+pub use reason::*;
 pub use seek::{SeekStatus, Sought, Via};
-pub use swarm::{Swarm, SwarmProgress};
+pub use swarm::{Surroundings, Swarm, SwarmProgress};

@@ -12,11 +12,13 @@ mod hashes;
 mod messages;
 mod progress;
 mod requests;
+mod situation;
 mod storing;
 mod transfer;
 mod uploads;
 
 pub use progress::SwarmProgress;
+pub use situation::Surroundings;
 
 use crate::address::AddressBook;
 use crate::announce::AnnounceSchedule;
@@ -27,6 +29,7 @@ use crate::event::{Credit, Demand, Effect, Event, Notice, PeerKey, Source};
 use crate::metadata::MetadataFetch;
 use crate::peer::Peer;
 use crate::rate::Rate;
+use crate::reach::Reach;
 use crate::seek::SeekSchedule;
 use shoal_machine::{Effects, Machine, Rng, Time};
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,6 +62,8 @@ pub struct Swarm<P> {
     phase: Phase<P>,
     peers: BTreeMap<PeerKey, Peer>,
     addresses: AddressBook,
+    /// How dials ended.
+    reach: Reach,
     schedule: AnnounceSchedule,
     seek: SeekSchedule,
     choker: Choker,
@@ -72,6 +77,8 @@ pub struct Swarm<P> {
     left_complete: BTreeSet<[u8; 20]>,
     download: Rate,
     upload: Rate,
+    /// When something last moved; `None` before the first event.
+    moved: Option<Time>,
     /// Payload that came and was thrown away: corrupt, twice, or never asked for.
     wasted: u64,
     /// Peers whose requests and uploads are to be looked at when the event is handled.
@@ -103,6 +110,7 @@ impl<P> Swarm<P> {
             phase,
             peers: BTreeMap::new(),
             addresses: AddressBook::new(rng.fork("addresses")),
+            reach: Reach::default(),
             schedule: AnnounceSchedule::new(config.trackers.clone(), rng.fork("announce")),
             seek: SeekSchedule::new(config.dht, config.lan, has_info, names_trackers, rng.fork("seek")),
             choker: Choker::new(rng.fork("choker")),
@@ -113,6 +121,7 @@ impl<P> Swarm<P> {
             left_complete: BTreeSet::new(),
             download: Rate::new(Time::ZERO),
             upload: Rate::new(Time::ZERO),
+            moved: None,
             wasted: 0,
             touched: BTreeSet::new(),
             touch_all: false,
@@ -249,10 +258,14 @@ impl<P> Machine for Swarm<P> {
     fn handle(&mut self, now: Time, event: Event<P>, out: &mut Effects<Effect<P>>) {
         assert!(now >= self.now, "time went back from {:?} to {now:?}", self.now);
         self.now = now;
+        self.moved.get_or_insert(now);
         match event {
             Event::Wake => {}
             Event::Found { source, addrs } => self.found(source, &addrs),
-            Event::DialFailed { addr, failure: _ } => self.addresses.failed(now, addr),
+            Event::DialFailed { addr, failure } => {
+                self.addresses.failed(now, addr);
+                self.reach.failed(addr, failure);
+            }
             Event::Connected { peer, addr, direction, handshake } => {
                 self.connected(peer, addr, direction, handshake, out);
             }

@@ -228,7 +228,7 @@ impl One {
     fn timed_out(&self, follow: &Follow) -> Failure {
         let after = size::time(self.args.timeout.unwrap_or(Duration::ZERO));
         let last = follow.last();
-        let why = last.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+        let why = last.reason.as_ref().or(last.cause.as_ref()).map_or(String::new(), |reason| format!(": {reason}"));
         let name = follow.name();
         match &last.phase {
             Phase::Paused { reason } => {

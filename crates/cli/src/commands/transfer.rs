@@ -226,6 +226,7 @@ fn shown(snapshot: &session::Progress, name: &str, role: Role) -> Progress {
         _ => (Phase::Downloading, None),
     };
     let left = snapshot.total_bytes.saturating_sub(snapshot.done_bytes);
+    let reason = snapshot.reason.as_ref().filter(|_| role != Role::Seed);
     Progress {
         done_bytes: snapshot.done_bytes,
         total_bytes: snapshot.total_bytes,
@@ -234,7 +235,8 @@ fn shown(snapshot: &session::Progress, name: &str, role: Role) -> Progress {
         peers: snapshot.peers,
         pieces_done: snapshot.pieces_done,
         pieces_total: snapshot.pieces_total,
-        reason: pause.or_else(|| snapshot.reason.clone().filter(|_| role != Role::Seed)),
+        reason: pause.or_else(|| reason.map(ToString::to_string)),
+        reason_code: reason.map(|reason| reason.code()),
         name: name.to_owned(),
         phase,
         left: size::time_left(left, snapshot.download_rate),

@@ -99,6 +99,8 @@ pub(crate) struct Progress {
     pub(crate) pieces_total: u32,
     /// Why nothing moves, if nothing does.
     pub(crate) reason: Option<String>,
+    /// The same as a stable word.
+    pub(crate) reason_code: Option<&'static str>,
     /// The torrent's name, not escaped.
     #[serde(skip)]
     pub(crate) name: String,
@@ -267,6 +269,7 @@ mod tests {
             "pieces_done",
             "pieces_total",
             "reason",
+            "reason_code",
         ];
         let mut found = keys(&progress);
         expected.sort_unstable();

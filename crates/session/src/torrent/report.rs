@@ -6,7 +6,7 @@ use crate::error::SessionError;
 use crate::progress::{Phase, Progress, TorrentEvent};
 use shoal_layout::MAX_PIECES;
 use shoal_metainfo::Info;
-use shoal_swarm::SwarmProgress;
+use shoal_swarm::{QUIET, Reason, Surroundings, SwarmProgress};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -50,6 +50,8 @@ pub(crate) struct Report {
     changed: bool,
     complete: bool,
     trouble: Option<String>,
+    /// When nothing will have moved for so long that a reason is due; `None` if that was told, or nothing is to come.
+    quiet_at: Option<Instant>,
 }
 
 impl Report {
@@ -58,7 +60,16 @@ impl Report {
         info: watch::Sender<Option<Arc<Info>>>,
         events: Events,
     ) -> Report {
-        Report { progress, info, events, last: Instant::now(), changed: true, complete: false, trouble: None }
+        Report {
+            progress,
+            info,
+            events,
+            last: Instant::now(),
+            changed: true,
+            complete: false,
+            trouble: None,
+            quiet_at: None,
+        }
     }
 
     /// For tasks that report by themselves.
@@ -77,7 +88,8 @@ impl Report {
 
     /// When the next snapshot is due.
     pub(super) fn due(&self, opening: bool) -> Option<Instant> {
-        (self.changed || opening).then(|| self.last + EVERY)
+        let next = (self.changed || opening).then(|| self.last + EVERY);
+        next.or(self.quiet_at)
     }
 
     pub(super) fn metadata(&mut self, info: Arc<Info>) {
@@ -123,7 +135,7 @@ impl Report {
         self.progress.send_replace(last);
     }
 
-    fn publish(&mut self, swarm: SwarmProgress, opening: Option<&Checking>) {
+    fn publish(&mut self, swarm: SwarmProgress, opening: Option<&Checking>, cause: Option<Reason>, quiet: bool) {
         let phase = match (opening, &self.trouble) {
             (Some(checking), _) => Phase::Checking {
                 done_bytes: checking.done_bytes.load(Ordering::Relaxed),
@@ -135,13 +147,16 @@ impl Report {
             (None, None) if self.complete && swarm.complete => Phase::Seeding,
             (None, None) => Phase::Downloading,
         };
-        self.progress.send_replace(snapshot(&swarm, phase));
+        let is_paused = matches!(phase, Phase::Paused { .. });
+        let reason = cause.clone().filter(|_| quiet || is_paused);
+        self.progress.send_replace(Progress { reason, cause, ..snapshot(&swarm, phase) });
     }
 }
 
 fn snapshot(swarm: &SwarmProgress, phase: Phase) -> Progress {
     Progress {
-        reason: reason(swarm, &phase),
+        reason: None,
+        cause: None,
         phase,
         done_bytes: swarm.done_bytes,
         total_bytes: swarm.total_bytes,
@@ -160,25 +175,6 @@ fn snapshot(swarm: &SwarmProgress, phase: Phase) -> Progress {
     }
 }
 
-/// Why nothing moves.
-fn reason(swarm: &SwarmProgress, phase: &Phase) -> Option<String> {
-    let text = match phase {
-        Phase::Paused { reason } => return Some(reason.clone()),
-        Phase::Metadata | Phase::Downloading if swarm.download_rate > 0 => return None,
-        Phase::Metadata | Phase::Downloading if swarm.peers == 0 => match (swarm.known_addresses, swarm.dialing) {
-            (0, _) => "no peers known yet",
-            (_, 0) => "none of the known peers can be reached",
-            _ => "connecting to peers",
-        },
-        Phase::Metadata if swarm.metadata_offers == 0 => "connected peers do not have the torrent's metadata yet",
-        Phase::Metadata => "fetching metadata",
-        Phase::Downloading if swarm.interesting == 0 => "connected peers have none of the missing pieces",
-        Phase::Downloading if swarm.unchoking == 0 => "connected peers do not send to us yet (choked)",
-        _ => return None,
-    };
-    Some(text.to_owned())
-}
-
 impl TorrentTask {
     /// Shows a snapshot if one is due.
     pub(super) fn report_progress(&mut self) {
@@ -186,8 +182,27 @@ impl TorrentTask {
         if self.report.due(self.opening).is_some_and(|due| due <= now) {
             self.report.last = now;
             self.report.changed = false;
+            let swarm = self.swarm.progress();
+            let lacks = !self.opening && !swarm.complete && self.stopping.is_none();
+            let cause = (lacks && swarm.download_rate == 0).then(|| self.cause()).flatten();
+            let quiet_at = self.shared.clock.instant(Some(self.swarm.moved() + QUIET));
+            self.report.quiet_at = Some(quiet_at).filter(|at| lacks && *at > now);
             let checking = self.opening.then_some(&*self.checking);
-            self.report.publish(self.swarm.progress(), checking);
+            self.report.publish(swarm, checking, cause, quiet_at <= now);
+        }
+    }
+
+    /// What keeps it from moving, whether or not it is quiet for long enough to be told.
+    fn cause(&self) -> Option<Reason> {
+        self.swarm.situation(&self.surroundings()).reason()
+    }
+
+    /// What the machine cannot know.
+    pub(super) fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            down_limit: self.shared.config.down_limit_bytes_per_s,
+            disk: self.report.trouble.clone(),
+            ..Surroundings::default()
         }
     }
 }

@@ -47,6 +47,10 @@ impl<P> Swarm<P> {
         let older = self.same_peer(&handshake);
         if direction == Direction::Outgoing {
             match refusal {
+                Some(DisconnectReason::SelfConnection) => self.reach.is_ourselves(addr),
+                _ => self.reach.reached(addr),
+            }
+            match refusal {
                 Some(DisconnectReason::SelfConnection | DisconnectReason::Banned) => self.addresses.never(addr),
                 Some(DisconnectReason::Duplicate) | None => self.addresses.connected(addr),
                 Some(_) => self.addresses.disconnected(self.now, addr, false),

@@ -192,6 +192,9 @@ impl<P> Swarm<P> {
             return self.send_metadata(key, answer, out);
         }
         let Phase::Metadata(fetch) = &mut self.phase else { return };
+        if matches!(message, MetadataMessage::Data { .. }) {
+            self.moved = Some(self.now);
+        }
         match fetch.received(self.now, key, message) {
             Fetched::Nothing => {}
             Fetched::Wrong => self.ban_peer(key, DisconnectReason::Corrupt, out),

@@ -93,6 +93,7 @@ impl<P> Swarm<P> {
         let was_snubbing = peer.snubbing;
         peer.block_came(self.now, asked);
         self.download.add(self.now, length);
+        self.moved = Some(self.now);
         let sender = peer.sender();
         self.touch(key);
         let Phase::Transfer(transfer) = &mut self.phase else { return };

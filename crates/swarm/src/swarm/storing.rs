@@ -60,6 +60,7 @@ impl<P> Swarm<P> {
                 }
             }
             StoreOutcome::Written { digests } => {
+                self.moved = Some(self.now);
                 let senders = transfer.stored_away(piece);
                 transfer.exclusive.remove(&piece);
                 if transfer.disk_trouble.take().is_some() {
@@ -217,6 +218,7 @@ impl<P> Swarm<P> {
         let complete = transfer.complete;
         let seed = transfer.payload_done == transfer.info.layout().payload_length();
         self.phase = Phase::Transfer(Box::new(transfer));
+        self.moved = Some(self.now);
         self.schedule.begins(seed);
         self.seek.ready(private);
         if private {
