@@ -6,6 +6,7 @@
 mod failure;
 mod fetch;
 mod http;
+pub mod mapping;
 pub mod networks;
 mod resolve;
 mod tracker;

@@ -215,7 +215,9 @@ impl Trackers {
             (reply::parse(&answer.body)?, answer.from)
         };
         let allow = self.config.allow_private_networks;
+        let named = reply.peers.len();
         reply.peers.retain(|&peer| peer_allowed(from, peer, allow));
+        reply.forbidden = (named - reply.peers.len()) as u32;
         Ok(reply)
     }
 

@@ -51,6 +51,7 @@ pub(super) fn merge(first: Answer, second: Answer) -> Answer {
     merged.seeds = merged.seeds.max(other.seeds);
     merged.leeches = merged.leeches.max(other.leeches);
     merged.warning = merged.warning.or(other.warning);
+    merged.forbidden = merged.forbidden.max(other.forbidden);
     merged.external_ip = merged.external_ip.or(other.external_ip);
     let known: BTreeSet<_> = merged.peers.iter().copied().collect();
     merged.peers.extend(other.peers.into_iter().filter(|peer| !known.contains(peer)));

@@ -46,6 +46,7 @@ pub fn parse(body: &[u8]) -> Result<AnnounceReply, TrackerError> {
         seeds: count(&dict, "complete"),
         leeches: count(&dict, "incomplete"),
         peers,
+        forbidden: 0,
         warning: dict.get("warning message").and_then(text),
         external_ip: dict.get("external ip").and_then(|ip| external(ip.as_bytes()?)),
     })
