@@ -13,7 +13,7 @@ mod tracker;
 
 pub use fetch::{FetchError, fetch_torrent};
 pub use http::{Authorities, Http, HttpConfig, HttpError, NoCertificates};
-pub use tracker::{Scraped, TrackerError, Trackers, TrackersConfig};
+pub use tracker::{Scraped, TrackerError, Trackers, TrackersConfig, server_number};
 
 /// The readers of what trackers send, alone: bytes to values. For fuzzing.
 pub mod parsers {

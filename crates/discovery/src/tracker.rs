@@ -18,6 +18,7 @@ use crate::networks::{Asked, Named, Scope, peer_allowed, scope};
 use both::{asked_both, merge};
 use query::{LEFT_UNKNOWN, query};
 use shoal_swarm::{AnnounceEvent, AnnounceReply, AnnounceRequest};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::time::Duration;
 use udp::{Announce, Body, Question, Udp};
@@ -315,6 +316,17 @@ impl Trackers {
         }
         Err(last)
     }
+}
+
+/// A number for a tracker's host and port, the same for all URLs of one server. No two servers share one but by chance, and
+/// then they only share their pace.
+pub fn server_number(url: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    match Url::parse(url) {
+        Ok(url) => (url.scheme() == "udp", url.host_str(), url.port_or_known_default()).hash(&mut hasher),
+        Err(_) => url.hash(&mut hasher),
+    }
+    hasher.finish()
 }
 
 /// What a tracker wrote as one line of a bounded length, not escaped.

@@ -66,6 +66,8 @@ impl HostTask {
             HostEffect::Credit(swarm, credit) => (swarm, ToTorrent::Event(Event::Credit(credit))),
             HostEffect::UploadSlots(swarm, slots) => (swarm, ToTorrent::Event(Event::UploadSlots(slots))),
             HostEffect::Dial(swarm, addr) => (swarm, ToTorrent::Dial(addr)),
+            HostEffect::Announce(swarm, tracker) => (swarm, ToTorrent::Announce(tracker)),
+            HostEffect::NotAnnounced(swarm, tracker) => (swarm, ToTorrent::NotAnnounced(tracker)),
             HostEffect::Accepting(accepting) => {
                 self.accepting.send_replace(accepting);
                 return;

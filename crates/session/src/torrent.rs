@@ -32,7 +32,10 @@ use shoal_discovery::networks::{Scope, peer_allowed};
 use shoal_machine::{Effects, Machine};
 use shoal_metainfo::{Info, InfoHashes, PieceLayers};
 use shoal_storage::Lock;
-use shoal_swarm::{Direction, Effect, Event, HostEvent, PeerKey, Source, Swarm, SwarmKey};
+use shoal_swarm::{
+    AnnounceReply, AnnounceRequest, Direction, Effect, Event, HostEvent, PeerKey, Source, SourceError, Swarm, SwarmKey,
+    TrackerKey,
+};
 use shoal_wire::{Extended, Limits, Message};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -75,6 +78,11 @@ pub(crate) enum ToTorrent {
     Stored(Event<Block>),
     /// The host lets us dial.
     Dial(SocketAddr),
+    /// The host lets us announce, or does not.
+    Announce(TrackerKey),
+    NotAnnounced(TrackerKey),
+    /// An announce ended.
+    Announced(TrackerKey, Result<AnnounceReply, SourceError>),
     /// A dial failed or became a connection.
     Dialed(SocketAddr, Result<Box<Opened>, DialError>),
     /// A peer dialed us; the permit is given back when it is taken over.
@@ -111,6 +119,8 @@ pub(crate) struct TorrentTask {
     /// Announces, look-ups and dials: cut short when the torrent ends.
     pub(super) requests: JoinSet<()>,
     pub(super) typed_trackers: BTreeSet<String>,
+    /// Announces that wait for the host, one a tracker.
+    pub(super) announces: BTreeMap<TrackerKey, AnnounceRequest>,
     place: Files,
     purpose: Option<Purpose>,
     pub(super) opening: bool,
@@ -233,6 +243,9 @@ impl TorrentTask {
                 self.feed(event);
             }
             ToTorrent::Dial(addr) => self.dial(addr),
+            ToTorrent::Announce(tracker) => self.announce(tracker),
+            ToTorrent::NotAnnounced(tracker) => self.not_announced(tracker),
+            ToTorrent::Announced(tracker, result) => self.announced(tracker, result),
             ToTorrent::Dialed(addr, result) => {
                 self.tell_host(HostEvent::DialEnded(self.key));
                 match result {
@@ -470,6 +483,8 @@ impl TorrentTask {
         self.stopping = Some(Instant::now() + STOP_TIMEOUT);
         self.checking.end();
         if self.driven {
+            // What still waits for its turn would come too late.
+            self.tell_host(HostEvent::AnnouncesWithdrawn(self.key));
             self.feed(Event::Stop);
         } else {
             self.stopped = !self.opening;

@@ -24,9 +24,12 @@ const INTERVAL: Duration = Duration::from_secs(30 * 60);
 const INTERVAL_BOUNDS: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3_600));
 /// The first early announce for want of peers, if the tracker does not forbid it; doubles up to 16 times that. Chosen.
 const EARLY: Duration = Duration::from_secs(60);
-/// The wait after a first failure; doubles up to the last. Chosen.
+/// The wait after a first failure; doubles up to the last. Chosen: with its jitter the last is no less than 15 min
+/// (reliability.md F11).
 const RETRY_FIRST: Duration = Duration::from_secs(15);
-const RETRY_LAST: Duration = Duration::from_secs(15 * 60);
+const RETRY_LAST: Duration = Duration::from_secs(17 * 60);
+/// How far a wait after a failure may be from its length, as a part of it (reliability.md F11).
+const RETRY_JITTER: f64 = 0.1;
 /// How many peers we ask for: what trackers give by default (BEP 3: "typically 50").
 const NUM_WANT: u32 = 50;
 /// Characters of an error or warning that are kept, and bytes of a tracker's id. Chosen.
@@ -226,8 +229,8 @@ impl AnnounceSchedule {
             Err(error) => {
                 // A tracker that cannot be told that we stop is told no more.
                 tracker.took_stopped |= event == AnnounceEvent::Stopped;
-                let wait = RETRY_FIRST * (1 << tracker.failures.min(6));
-                let jitter = 0.75 + self.rng.unit() / 2.0;
+                let wait = RETRY_FIRST * (1 << tracker.failures.min(7));
+                let jitter = 1.0 - RETRY_JITTER + self.rng.unit() * 2.0 * RETRY_JITTER;
                 tracker.next = now + wait.min(RETRY_LAST).mul_f64(jitter);
                 tracker.failures += 1;
                 let text: String = error.text.chars().take(MAX_TEXT).collect();

@@ -29,6 +29,23 @@ pub enum SourceErrorKind {
     Unusable,
 }
 
+impl SourceErrorKind {
+    /// Whether the source itself said something: then it is there, and others may be answered better.
+    pub fn is_answer(self) -> bool {
+        match self {
+            SourceErrorKind::Refusal | SourceErrorKind::Nonsense => true,
+            // Nobody was asked, and nobody is to be blamed.
+            SourceErrorKind::Forbidden | SourceErrorKind::Unusable => true,
+            SourceErrorKind::NoRoute
+            | SourceErrorKind::Dns
+            | SourceErrorKind::Clock
+            | SourceErrorKind::Tls
+            | SourceErrorKind::Refused
+            | SourceErrorKind::Silent => false,
+        }
+    }
+}
+
 /// Why a source gave nothing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SourceError {

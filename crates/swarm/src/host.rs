@@ -5,14 +5,19 @@
 //! wire is what came out of the bucket. Swarms order their dials in the order of trust; the host lets them
 //! out by turns, within the bounds on half-open and on all connections.
 //!
+//! Announces of all torrents leave at a pace that trackers bear ([`announces`]).
+//!
 //! Invariants ([`Host::check_invariants`]): credit given never exceeds rate times time plus the burst; no more dials are under way
 //! than [`MAX_HALF_OPEN`]; no effect names a swarm that left.
 
+mod announces;
 mod bucket;
 #[cfg(test)]
 mod tests;
 
-use crate::event::{Credit, Demand};
+use crate::event::{Credit, Demand, TrackerKey};
+use announces::Announces;
+pub use announces::TrackerServer;
 use bucket::Bucket;
 use shoal_machine::{Effects, Machine, Time, Wake};
 use std::collections::{BTreeMap, VecDeque};
@@ -69,6 +74,13 @@ pub enum HostEvent {
     Opened(SwarmKey),
     /// Such a connection is closed.
     Closed(SwarmKey),
+    /// A swarm has something to tell a tracker, which lives on this server. `true`: it is its last word (`stopped`), and goes
+    /// first. One for each tracker at a time; it ends in `Announce` or `NotAnnounced`.
+    AnnounceWanted(SwarmKey, TrackerKey, TrackerServer, bool),
+    /// An announce that was let out ended. `true`: the server said something, a refusal included.
+    AnnounceEnded(SwarmKey, TrackerKey, bool),
+    /// What this swarm wanted to announce, and was not let out yet, is not wanted any more.
+    AnnouncesWithdrawn(SwarmKey),
     /// The user changed the rates. A swarm keeps what it was given: a first limit binds swarms that join later.
     Limits {
         /// Upload, bytes per second.
@@ -93,6 +105,10 @@ pub enum HostEffect {
     UploadSlots(SwarmKey, u32),
     /// Dial. Ends in `DialEnded`.
     Dial(SwarmKey, SocketAddr),
+    /// Announce. Ends in `AnnounceEnded`.
+    Announce(SwarmKey, TrackerKey),
+    /// Do not announce: the server answered nobody lately, or it was withdrawn. Feed the swarm a failure.
+    NotAnnounced(SwarmKey, TrackerKey),
     /// Whether to take connections from the listener: not while there are as many as there may be.
     Accepting(bool),
 }
@@ -121,6 +137,7 @@ pub struct Host {
     shared_for: u64,
     /// The swarm that was last let dial.
     dial_turn: Option<SwarmKey>,
+    announces: Announces,
     accepting: bool,
     now: Time,
 }
@@ -138,6 +155,7 @@ impl Host {
             interested: 0,
             shared_for: 0,
             dial_turn: None,
+            announces: Announces::default(),
             accepting: true,
             now: Time::ZERO,
         }
@@ -163,6 +181,7 @@ impl Host {
             self.interested -= u64::from(member.interested);
             self.up.want(swarm, 0);
             self.down.want(swarm, 0);
+            self.announces.left(self.now, swarm);
         }
     }
 
@@ -263,6 +282,7 @@ impl Host {
         assert_eq!(self.dialing, sum(|member| member.dialing));
         assert_eq!(self.interested, sum(|member| member.interested as usize) as u64);
         assert!(self.dialing <= MAX_HALF_OPEN);
+        self.announces.check_invariants();
         assert!(self.up.waiting().chain(self.down.waiting()).all(|swarm| self.swarms.contains_key(&swarm)));
     }
 }
@@ -298,6 +318,15 @@ impl Machine for Host {
                     self.dialing -= 1;
                 }
             }
+            HostEvent::AnnounceWanted(swarm, tracker, server, last) => {
+                if self.swarms.contains_key(&swarm) {
+                    self.announces.want(now, (swarm, tracker), server, last);
+                }
+            }
+            HostEvent::AnnounceEnded(swarm, tracker, answered) => {
+                self.announces.ended(now, (swarm, tracker), answered);
+            }
+            HostEvent::AnnouncesWithdrawn(swarm) => self.announces.withdraw(swarm, out),
             HostEvent::Opened(swarm) => {
                 if let Some(member) = self.swarms.get_mut(&swarm) {
                     member.connections += 1;
@@ -314,9 +343,10 @@ impl Machine for Host {
         self.grant(out);
         self.dial(out);
         self.accept(out);
+        self.announces.let_out(now, out);
     }
 
     fn deadline(&self) -> Option<Time> {
-        [self.up.ready_at(), self.down.ready_at()].into_iter().flatten().min()
+        [self.up.ready_at(), self.down.ready_at(), self.announces.deadline()].into_iter().flatten().min()
     }
 }

@@ -259,3 +259,12 @@ async fn an_http_tracker_is_scraped_at_its_other_url() {
     let error = trackers(false).scrape(&format!("http://{addr}/x"), &[[b'h'; 20]], true).await;
     assert!(matches!(error, Err(TrackerError::NoScrape)));
 }
+
+#[test]
+fn all_urls_of_one_server_have_one_number() {
+    let one = server_number("http://t.example/announce?k=1");
+    assert_eq!(one, server_number("http://T.example:80/other"));
+    for other in ["http://t.example:81/announce", "udp://t.example:80/announce", "https://t.example/announce", "x"] {
+        assert_ne!(one, server_number(other), "{other}");
+    }
+}

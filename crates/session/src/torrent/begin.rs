@@ -76,6 +76,7 @@ impl NewTorrent {
             tasks: JoinSet::new(),
             requests: JoinSet::new(),
             typed_trackers: add.typed_trackers.into_iter().collect(),
+            announces: BTreeMap::new(),
             place: add.files,
             purpose: Some(purpose),
             opening: false,

@@ -9,9 +9,11 @@ use crate::error::SessionError;
 use crate::host::ToHost;
 use crate::pool::Block;
 use crate::progress::TorrentEvent;
+use shoal_discovery::server_number;
 use shoal_metainfo::{Info, PieceLayers, Torrent};
 use shoal_swarm::{
-    AnnounceRequest, Effect, Event, HostEvent, Notice, PeerKey, Source, SourceError, SourceErrorKind, TrackerKey,
+    AnnounceEvent, AnnounceReply, AnnounceRequest, Effect, Event, HostEvent, Notice, PeerKey, Source, SourceError,
+    SourceErrorKind, TrackerKey, TrackerServer,
 };
 use shoal_wire::Handshake;
 use std::net::SocketAddr;
@@ -72,7 +74,7 @@ impl TorrentTask {
                     self.keep(Torrent::new(files.info.clone(), layers));
                 }
             }
-            Effect::Announce { tracker, request } => self.announce(tracker, request),
+            Effect::Announce { tracker, request } => self.want_announce(tracker, request),
             // Neither source is switched on yet.
             Effect::Seek { via, .. } => {
                 self.answers.push(Event::Sought {
@@ -114,7 +116,16 @@ impl TorrentTask {
         });
     }
 
-    fn announce(&mut self, tracker: TrackerKey, request: AnnounceRequest) {
+    /// Asks the host when this may go out.
+    fn want_announce(&mut self, tracker: TrackerKey, request: AnnounceRequest) {
+        let server = TrackerServer(server_number(&request.url));
+        let last = request.event == AnnounceEvent::Stopped;
+        self.announces.insert(tracker, request);
+        self.tell_host(HostEvent::AnnounceWanted(self.key, tracker, server, last));
+    }
+
+    pub(super) fn announce(&mut self, tracker: TrackerKey) {
+        let Some(request) = self.announces.remove(&tracker) else { return };
         let (inbox, shared) = (self.inbox.clone(), self.shared.clone());
         let hashes: Vec<[u8; 20]> = self.hashes.all_wire().collect();
         let typed = self.typed_trackers.contains(&request.url);
@@ -131,8 +142,25 @@ impl TorrentTask {
                 Err(error) => reports.send(TorrentEvent::TrackerError { url, reason: error.to_string() }),
             }
             let result = result.map_err(|error| SourceError::from(&error));
-            let _ = inbox.send(ToTorrent::Event(Event::Announced { tracker, result }));
+            let _ = inbox.send(ToTorrent::Announced(tracker, result));
         });
+    }
+
+    pub(super) fn announced(&mut self, tracker: TrackerKey, result: Result<AnnounceReply, SourceError>) {
+        let answered = result.as_ref().map_or_else(|error| error.kind.is_answer(), |_| true);
+        self.tell_host(HostEvent::AnnounceEnded(self.key, tracker, answered));
+        self.feed(Event::Announced { tracker, result });
+    }
+
+    /// The host says no: the tracker's server answered none of several announces a moment ago.
+    pub(super) fn not_announced(&mut self, tracker: TrackerKey) {
+        let Some(request) = self.announces.remove(&tracker) else { return };
+        let reason = "it answered nobody a moment ago, so it is not asked now".to_owned();
+        if request.event != AnnounceEvent::Stopped {
+            self.report.event(TorrentEvent::TrackerError { url: request.url, reason: reason.clone() });
+        }
+        let result = Err(SourceError::new(SourceErrorKind::Silent, reason));
+        self.feed(Event::Announced { tracker, result });
     }
 
     fn use_metadata(&mut self, bytes: &[u8]) {

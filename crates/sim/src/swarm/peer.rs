@@ -339,6 +339,8 @@ impl Surroundings for PeerSite {
                 None => dial_failed(addr, events),
             },
             ProcessEffect::Host(HostEffect::Accepting(accepting)) => self.accepting = accepting,
+            // One torrent a process: its announces go out at once, and the host is never asked.
+            ProcessEffect::Host(HostEffect::Announce(..) | HostEffect::NotAnnounced(..)) => {}
         }
     }
 
