@@ -1,6 +1,7 @@
 //! What the fuzz targets share: a bound on memory, an independent reader of bencode, and values made of fuzzer's bytes.
 
 pub mod plain;
+pub mod session;
 pub mod torrents;
 
 use cap::Cap;

@@ -312,11 +312,13 @@ fn value(u: &mut Unstructured<'_>, depth: usize) -> Result<Vec<u8>> {
     })
 }
 
-fn int(number: i64) -> Vec<u8> {
+/// A number as bencode.
+pub fn int(number: i64) -> Vec<u8> {
     format!("i{number}e").into_bytes()
 }
 
-fn text(content: &[u8]) -> Vec<u8> {
+/// A string as bencode.
+pub fn text(content: &[u8]) -> Vec<u8> {
     let mut out = format!("{}:", content.len()).into_bytes();
     out.extend(content);
     out
@@ -329,7 +331,8 @@ fn strings(list: &[Vec<u8>]) -> Vec<u8> {
     out
 }
 
-fn dict(mut entries: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<u8> {
+/// A dictionary as bencode, its keys sorted; values are bencode already.
+pub fn dict(mut entries: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<u8> {
     entries.sort();
     let mut out = b"d".to_vec();
     for (key, value) in entries {

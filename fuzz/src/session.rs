@@ -1,0 +1,546 @@
+//! One swarm and a driver that keeps the contract, with peers that do not: whatever they say, in any order.
+//!
+//! Messages are written to bytes and read back, so the machine sees only what a connection can bring. What must hold after
+//! each event is asserted here, beside the machine's own invariants.
+
+use crate::torrents::{dict, int, text};
+use arbitrary::{Result, Unstructured};
+use shoal_hash::merkle::{self, Tree};
+use shoal_layout::{BlockRef, PieceIndex, Selection};
+use shoal_machine::{Effects, Machine, Rng, Time};
+use shoal_metainfo::{Info, PieceLayers};
+use shoal_pieces::Bitfield;
+use shoal_swarm::*;
+use shoal_wire::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+const BLOCK: u32 = 16 * 1024;
+const PIECE: u32 = 2 * BLOCK;
+const PIECES: u32 = 12;
+/// Connections that are tried, at most; the swarm itself allows fewer.
+const MAX_PEERS: u32 = 12;
+/// Effects of one event, at most: chosen, all requests to all peers and some.
+const MAX_EFFECTS: usize = 20_000;
+
+/// A block's content: 0 is right, everything else is wrong.
+type Mark = u8;
+
+struct Driver {
+    swarm: Swarm<Mark>,
+    info: Arc<Info>,
+    tree: Tree,
+    now: Time,
+    next: u32,
+    peers: BTreeMap<PeerKey, Connection>,
+    grants: BTreeSet<(PeerKey, BlockRef)>,
+    uploads: Vec<(PeerKey, BlockRef)>,
+    stores: Vec<(PieceIndex, Vec<(BlockRef, Mark)>, bool)>,
+    announces: Vec<TrackerKey>,
+    seeks: Vec<Via>,
+    dials: Vec<SocketAddr>,
+    hash_requests: Vec<(PeerKey, HashRange)>,
+    have: BTreeSet<PieceIndex>,
+    liars: BTreeSet<SocketAddr>,
+    wants_info: bool,
+    ready: bool,
+    stopping: bool,
+}
+
+/// An open connection.
+struct Connection {
+    addr: SocketAddr,
+    fast: bool,
+    closing: bool,
+}
+
+/// Plays the fuzzer's bytes to a swarm.
+pub fn play(u: &mut Unstructured<'_>) -> Result<()> {
+    let v2 = u.ratio(1, 3)?;
+    let (info, tree) = torrent(v2);
+    let magnet: bool = u.arbitrary()?;
+    let mut config = SwarmConfig::new(info.hashes(), [b'S'; 20]);
+    config.trackers = vec![vec!["http://t.example/announce".to_owned(), "udp://u.example:1".to_owned()]];
+    config.max_peers = 6;
+    config.sequential = u.ratio(1, 4)?;
+    config.listen_port = Some(6881);
+    let seed: u16 = u.arbitrary()?;
+    let swarm = Swarm::new(config, !magnet, Rng::new(u64::from(seed)));
+    let mut driver = Driver {
+        swarm,
+        info,
+        tree,
+        now: Time::ZERO,
+        next: 0,
+        peers: BTreeMap::new(),
+        grants: BTreeSet::new(),
+        uploads: Vec::new(),
+        stores: Vec::new(),
+        announces: Vec::new(),
+        seeks: Vec::new(),
+        dials: Vec::new(),
+        hash_requests: Vec::new(),
+        have: BTreeSet::new(),
+        liars: BTreeSet::new(),
+        wants_info: false,
+        ready: false,
+        stopping: false,
+    };
+    if !magnet {
+        driver.wants_info = true;
+        driver.ready(u)?;
+    }
+    driver.feed(Event::Credit(Credit { up: 1 << 30, down: 1 << 30 }));
+    for _ in 0..400 {
+        if u.is_empty() {
+            break;
+        }
+        driver.step(u)?;
+    }
+    Ok(())
+}
+
+/// A torrent of 12 pieces, the last one short, and its piece layer.
+fn torrent(v2: bool) -> (Arc<Info>, Tree) {
+    let length = u64::from(PIECES * PIECE - 5);
+    let hashes: Vec<[u8; 32]> = (0..PIECES).map(|piece| [piece as u8 + 1; 32]).collect();
+    let tree = Tree::new(length, 1, hashes).expect("a hash a piece");
+    let key = |name: &str| name.as_bytes().to_vec();
+    let mut entries = vec![(key("name"), text(b"a")), (key("piece length"), int(i64::from(PIECE)))];
+    if v2 {
+        let file = dict(vec![(key("length"), int(length as i64)), (key("pieces root"), text(&tree.root()))]);
+        entries.push((key("meta version"), int(2)));
+        entries.push((key("file tree"), dict(vec![(key("a"), dict(vec![(Vec::new(), file)]))])));
+    } else {
+        entries.push((key("length"), int(length as i64)));
+        entries.push((key("pieces"), text(&vec![7; PIECES as usize * 20])));
+    }
+    (Arc::new(Info::parse(&dict(entries)).expect("a torrent").0), tree)
+}
+
+impl Driver {
+    fn step(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+        match u.int_in_range(0..=23)? {
+            0 | 1 => self.connect(u)?,
+            2 => {
+                if let Some(peer) = self.some_peer(u)? {
+                    self.left(peer);
+                }
+            }
+            3..=9 => {
+                let Some(peer) = self.some_peer(u)? else { return Ok(()) };
+                if self.peers[&peer].closing {
+                    return Ok(());
+                }
+                // Whoever says anything may lie from here on.
+                self.liars.insert(self.peers[&peer].addr);
+                if let Some(message) = through_the_wire(message(u, &self.info)?, self.ready) {
+                    self.feed(Event::Message { peer, message });
+                }
+            }
+            10 => {
+                let Some(peer) = self.some_peer(u)? else { return Ok(()) };
+                let all = match self.peers[&peer].fast {
+                    true => Message::HaveAll,
+                    false => Message::Bitfield(Bitfield::full(PIECES).to_bytes()),
+                };
+                for message in [all, Message::Unchoke] {
+                    if self.peers.get(&peer).is_some_and(|there| !there.closing) {
+                        self.feed(Event::Message { peer, message });
+                    }
+                }
+            }
+            11..=15 => self.give(u)?,
+            16 | 17 => self.stored(u)?,
+            18 => {
+                let (up, down) = (u.arbitrary::<u16>()?, u.arbitrary::<u16>()?);
+                self.feed(Event::Credit(Credit { up: u64::from(up) * 8, down: u64::from(down) * 8 }));
+            }
+            19 => {
+                let time = Duration::from_millis(u64::from(u.arbitrary::<u16>()?) * u.int_in_range(1..=10)?);
+                self.pass(time);
+            }
+            20 => self.answer_hashes(u)?,
+            21 => {
+                if let Some(place) = u.len().checked_rem(self.uploads.len()) {
+                    let (peer, block) = self.uploads.remove(place);
+                    let event = match u.int_in_range(0..=4)? {
+                        0 => {
+                            let lost = u.arbitrary()?;
+                            if lost {
+                                self.have.remove(&block.piece);
+                            }
+                            Event::UploadFailed { peer, block, lost }
+                        }
+                        _ => Event::Uploaded { peer, block },
+                    };
+                    self.feed(event);
+                }
+            }
+            22 => self.from_outside(u)?,
+            _ => {
+                if self.wants_info && !self.ready {
+                    self.ready(u)?;
+                } else if self.ready && u.ratio(1, 8)? {
+                    let select = Selection::by(self.info.layout(), |_| u.arbitrary().unwrap_or(true));
+                    self.feed(Event::Select(select));
+                } else if u.ratio(1, 32)? {
+                    self.stopping = true;
+                    self.feed(Event::Stop);
+                } else {
+                    self.feed(Event::UploadSlots(u.int_in_range(0..=5)?));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn some_peer(&self, u: &mut Unstructured<'_>) -> Result<Option<PeerKey>> {
+        if self.peers.is_empty() {
+            return Ok(None);
+        }
+        let place = u.choose_index(self.peers.len())?;
+        Ok(self.peers.keys().nth(place).copied())
+    }
+
+    fn connect(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+        if self.next >= MAX_PEERS {
+            return Ok(());
+        }
+        let peer = PeerKey(self.next);
+        self.next += 1;
+        let number = u.int_in_range(0..=7_u8)?;
+        let addr = SocketAddr::from(([10, 0, 0, number + 1], 6881));
+        let id = if u.ratio(1, 16)? { *b"SSSSSSSSSSSSSSSSSSSS" } else { [number + 1; 20] };
+        let mut handshake = Handshake::new(self.info.hashes().wire(), id, u.arbitrary()?, u.arbitrary()?);
+        if u.ratio(1, 6)? {
+            handshake.reserved = u.arbitrary()?;
+        }
+        let direction = if u.arbitrary()? { Direction::Incoming } else { Direction::Outgoing };
+        self.peers.insert(peer, Connection { addr, fast: handshake.supports_fast(), closing: false });
+        self.feed(Event::Connected { peer, addr, direction, handshake });
+        Ok(())
+    }
+
+    fn left(&mut self, peer: PeerKey) {
+        self.peers.remove(&peer);
+        self.grants.retain(|(of, _)| *of != peer);
+        self.uploads.retain(|(of, _)| *of != peer);
+        self.hash_requests.retain(|(of, _)| *of != peer);
+        self.feed(Event::Disconnected { peer });
+    }
+
+    /// Answers a grant, or sends what has none.
+    fn give(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+        if self.grants.is_empty() || u.ratio(1, 24)? {
+            let Some(peer) = self.some_peer(u)?.filter(|peer| !self.peers[peer].closing) else { return Ok(()) };
+            let block =
+                RawBlock { piece: u.int_in_range(0..=PIECES)?, begin: u.int_in_range(0..=1)? * BLOCK, length: BLOCK };
+            self.liars.insert(self.peers[&peer].addr);
+            self.feed(Event::Unrequested { peer, block });
+            return Ok(());
+        }
+        let place = u.choose_index(self.grants.len())?;
+        let (peer, block) = *self.grants.iter().nth(place).expect("chosen among them");
+        self.grants.remove(&(peer, block));
+        let payload = if u.ratio(1, 8)? { u.arbitrary()? } else { 0 };
+        if payload != 0 {
+            self.liars.insert(self.peers[&peer].addr);
+        }
+        self.feed(Event::Block { peer, block, payload });
+        Ok(())
+    }
+
+    /// Answers an order to store: what the blocks are decides, or the disk refuses.
+    fn stored(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+        if self.stores.is_empty() {
+            return Ok(());
+        }
+        let (piece, blocks, wants_digests) = self.stores.remove(u.choose_index(self.stores.len())?);
+        let digests: Vec<[u8; 32]> = blocks.iter().map(|(_, mark)| [*mark; 32]).collect();
+        let outcome = if u.ratio(1, 12)? {
+            StoreOutcome::Failed { blocks, reason: "no room".to_owned() }
+        } else if blocks.iter().all(|(_, mark)| *mark == 0) {
+            self.have.insert(piece);
+            StoreOutcome::Written { digests: if wants_digests { digests } else { Vec::new() } }
+        } else {
+            StoreOutcome::Corrupt { digests }
+        };
+        self.feed(Event::Stored { piece, outcome });
+        Ok(())
+    }
+
+    fn answer_hashes(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+        let Some((peer, range)) = self.hash_requests.pop() else { return Ok(()) };
+        let layer = u8::try_from(range.base_layer).expect("asked for by us");
+        let mut hashes =
+            self.tree.proof(layer, u64::from(range.index), range.length, range.proof_layers).expect("answerable");
+        if u.ratio(1, 2)? {
+            self.liars.insert(self.peers[&peer].addr);
+            let place = u.choose_index(hashes.len())?;
+            hashes[place][0] ^= 0xa5;
+        }
+        self.feed(Event::Message { peer, message: Message::Hashes(range, hashes) });
+        Ok(())
+    }
+
+    fn from_outside(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+        let addrs = |u: &mut Unstructured<'_>| -> Result<Vec<SocketAddr>> {
+            (0..u.int_in_range(0..=5)?)
+                .map(|_| Ok(SocketAddr::from((u.arbitrary::<[u8; 4]>()?, u.arbitrary()?))))
+                .collect()
+        };
+        let event = match u.int_in_range(0..=4)? {
+            0 => {
+                let sources = [
+                    Source::User,
+                    Source::Link,
+                    Source::Lan,
+                    Source::Tracker,
+                    Source::Dht,
+                    Source::Pex,
+                    Source::Incoming,
+                ];
+                Event::Found { source: *u.choose(&sources)?, addrs: addrs(u)? }
+            }
+            1 => {
+                let Some(addr) = self.dials.pop() else { return Ok(()) };
+                Event::DialFailed { addr, failure: DialFailure::Refused }
+            }
+            2 => {
+                let Some(via) = self.seeks.pop() else { return Ok(()) };
+                Event::Sought { via, result: Ok(Sought::default()) }
+            }
+            3 => {
+                let Some(piece) = self.have.pop_first() else { return Ok(()) };
+                Event::Lost(piece)
+            }
+            _ => {
+                let Some(tracker) = self.announces.pop() else { return Ok(()) };
+                let seconds = |u: &mut Unstructured<'_>| -> Result<Option<Duration>> {
+                    Ok(u.arbitrary::<Option<u64>>()?.map(Duration::from_secs))
+                };
+                let reply = AnnounceReply {
+                    interval: seconds(u)?,
+                    min_interval: seconds(u)?,
+                    seeds: u.arbitrary()?,
+                    leeches: u.arbitrary()?,
+                    peers: addrs(u)?,
+                    ..AnnounceReply::default()
+                };
+                Event::Announced { tracker, result: Ok(reply) }
+            }
+        };
+        self.feed(event);
+        Ok(())
+    }
+
+    fn ready(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+        self.ready = true;
+        let mut have = Bitfield::new(PIECES);
+        let bits: u16 = u.arbitrary()?;
+        for piece in (0..PIECES).map(PieceIndex) {
+            if bits & 1 << piece.0 != 0 {
+                have.set(piece);
+                self.have.insert(piece);
+            }
+        }
+        let info = self.info.clone();
+        let layers = PieceLayers::empty(&info);
+        let selection = Selection::all(info.layout());
+        self.feed(Event::Ready { info, layers, have, selection });
+        Ok(())
+    }
+
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        // No storm of timers: chosen, far below 1,000 a virtual second and peer (reliability.md, I10).
+        for turn in 0.. {
+            match self.swarm.deadline() {
+                Some(at) if at <= end => self.now = self.now.max(at),
+                _ => break,
+            }
+            assert!(turn < 100_000, "timers go off without end");
+            self.feed(Event::Wake);
+        }
+        self.now = end;
+        self.feed(Event::Wake);
+    }
+
+    fn feed(&mut self, event: Event<Mark>) {
+        let mut out = Effects::new();
+        self.swarm.handle(self.now, event, &mut out);
+        self.swarm.check_invariants();
+        let effects: Vec<_> = out.drain().collect();
+        assert!(effects.len() <= MAX_EFFECTS, "{} effects", effects.len());
+        for effect in effects {
+            self.carry_out(effect);
+        }
+    }
+
+    fn open(&self, peer: PeerKey) -> bool {
+        self.peers.get(&peer).is_some_and(|there| !there.closing)
+    }
+
+    fn carry_out(&mut self, effect: Effect<Mark>) {
+        match effect {
+            Effect::Send { peer, message } => {
+                assert!(self.open(peer), "sent to nobody: {message:?}");
+                let mut bytes = Vec::new();
+                encode(&message, &mut bytes);
+                assert!(bytes.len() <= 1 << 20);
+                if let Message::HashRequest(range) = message {
+                    self.hash_requests.push((peer, range));
+                }
+            }
+            Effect::Grant { peer, block } => {
+                assert!(self.open(peer) && self.ready);
+                assert!(!self.have.contains(&block.piece), "asked for what is there");
+                assert!(self.grants.insert((peer, block)), "granted twice");
+            }
+            Effect::Revoke { peer, block } => {
+                assert!(self.grants.remove(&(peer, block)), "revoked what was not granted")
+            }
+            Effect::Upload { peer, block } => {
+                assert!(self.open(peer));
+                assert!(self.have.contains(&block.piece), "uploads what is not there");
+                self.uploads.push((peer, block));
+            }
+            Effect::CancelUpload { .. } => {}
+            Effect::Disconnect { peer, reason } => {
+                let there = self.peers.get_mut(&peer).expect("closes what is open");
+                assert!(!there.closing, "closed twice");
+                there.closing = true;
+                if matches!(reason, DisconnectReason::Corrupt | DisconnectReason::Protocol(_)) {
+                    assert!(self.liars.contains(&there.addr), "closed one that only told the truth: {reason:?}");
+                }
+                self.grants.retain(|(of, _)| *of != peer);
+                self.hash_requests.retain(|(of, _)| *of != peer);
+            }
+            Effect::Dial { addr } => self.dials.push(addr),
+            Effect::Store { piece, blocks, digests, .. } => {
+                assert!(!self.have.contains(&piece), "stores what is there");
+                self.stores.push((piece, blocks, digests));
+            }
+            Effect::Metadata { bytes } => {
+                assert_eq!(bytes, self.info.bytes());
+                self.wants_info = true;
+            }
+            Effect::Layers(layers) => assert!(layers.is_complete(&self.info)),
+            Effect::Announce { tracker, .. } => self.announces.push(tracker),
+            Effect::Seek { via, .. } => self.seeks.push(via),
+            Effect::Notice(Notice::Banned { addr, .. }) => {
+                assert!(self.liars.contains(&addr), "banned one that only told the truth");
+            }
+            Effect::Notice(Notice::Stopped) => assert!(self.stopping),
+            _ => {}
+        }
+    }
+}
+
+/// As the other side would read it; `None` if it would close the connection instead, or see a block.
+fn through_the_wire(message: Message, ready: bool) -> Option<Message> {
+    let limits = if ready { Limits::for_pieces(PIECES) } else { Limits::UNKNOWN };
+    let mut bytes = Vec::new();
+    encode(&message, &mut bytes);
+    match decode(&bytes, &limits) {
+        Ok(Decoded::Frame { frame: Frame::Message(message) | Frame::Drain { message, .. }, .. }) => Some(message),
+        _ => None,
+    }
+}
+
+/// Anything that a peer can say, mostly with numbers that exist.
+pub fn message(u: &mut Unstructured<'_>, info: &Info) -> Result<Message> {
+    let number = |u: &mut Unstructured<'_>| -> Result<u32> {
+        if u.ratio(1, 16)? { u.arbitrary() } else { u.int_in_range(0..=PIECES) }
+    };
+    let block = |u: &mut Unstructured<'_>| -> Result<RawBlock> {
+        let begin = *u.choose(&[0, 0, BLOCK, BLOCK, 1, u32::MAX])?;
+        let length = *u.choose(&[BLOCK, BLOCK, BLOCK, BLOCK - 5, 1, 0, 1 << 17, u32::MAX])?;
+        Ok(RawBlock { piece: number(u)?, begin, length })
+    };
+    let range = |u: &mut Unstructured<'_>| -> Result<HashRange> {
+        let root = match info.files()[0].root {
+            Some(root) if u.ratio(7, 8)? => root,
+            _ => u.arbitrary()?,
+        };
+        let small = |u: &mut Unstructured<'_>| -> Result<u32> {
+            if u.ratio(1, 8)? { u.arbitrary() } else { u.int_in_range(0..=16) }
+        };
+        Ok(HashRange { root, base_layer: small(u)?, index: small(u)?, length: small(u)?, proof_layers: small(u)? })
+    };
+    Ok(match u.int_in_range(0..=23)? {
+        0 => Message::KeepAlive,
+        1 => Message::Choke,
+        2 => Message::Unchoke,
+        3 => Message::Interested,
+        4 => Message::NotInterested,
+        5 | 6 => Message::Have(number(u)?),
+        7 => Message::Bitfield(u.arbitrary::<[u8; 3]>()?[..u.int_in_range(0..=3)?].to_vec()),
+        8..=10 => Message::Request(block(u)?),
+        11 => Message::Cancel(block(u)?),
+        12 => Message::Port(u.arbitrary()?),
+        13 => Message::Suggest(number(u)?),
+        14 => Message::HaveAll,
+        15 => Message::HaveNone,
+        16 => Message::Reject(block(u)?),
+        17 => Message::AllowedFast(number(u)?),
+        18 => Message::HashRequest(range(u)?),
+        19 => Message::Hashes(range(u)?, vec![[1; 32]; u.int_in_range(0..=6)?]),
+        20 => Message::HashReject(range(u)?),
+        21 => Message::Unknown { id: 99, length: u.int_in_range(0..=40)? },
+        _ => extended(u, info)?,
+    })
+}
+
+fn extended(u: &mut Unstructured<'_>, info: &Info) -> Result<Message> {
+    let size = info.bytes().len() as u64;
+    let (id, message) = match u.int_in_range(0..=6)? {
+        0 | 1 => {
+            let handshake = ExtendedHandshake {
+                ut_metadata: u.arbitrary()?,
+                ut_pex: u.arbitrary()?,
+                lt_donthave: u.arbitrary()?,
+                upload_only_id: u.arbitrary()?,
+                port: u.arbitrary()?,
+                reqq: u.arbitrary()?,
+                metadata_size: if u.ratio(3, 4)? { Some(size) } else { u.arbitrary::<Option<u32>>()?.map(u64::from) },
+                upload_only: u.arbitrary()?,
+                ..ExtendedHandshake::default()
+            };
+            (extension_ids::HANDSHAKE, Extended::Handshake(handshake))
+        }
+        2 | 3 => {
+            let piece = u.int_in_range(0..=2)?;
+            let message = match u.int_in_range(0..=3)? {
+                0 => MetadataMessage::Request { piece },
+                1 => MetadataMessage::Reject { piece },
+                2 => MetadataMessage::Data { piece, total_size: size, data: info.bytes().to_vec() },
+                _ => MetadataMessage::Data { piece, total_size: size, data: vec![0; u.int_in_range(0..=400)?] },
+            };
+            (extension_ids::UT_METADATA, Extended::Metadata(message))
+        }
+        4 => {
+            let peer =
+                PexPeer { addr: SocketAddr::from((u.arbitrary::<[u8; 4]>()?, u.arbitrary()?)), flags: u.arbitrary()? };
+            let message = PexMessage { added: vec![peer; u.int_in_range(0..=3)?], dropped: Vec::new() };
+            (extension_ids::UT_PEX, Extended::Pex(message))
+        }
+        5 => (extension_ids::LT_DONTHAVE, Extended::DontHave(u.int_in_range(0..=PIECES)?)),
+        _ => (extension_ids::UPLOAD_ONLY, Extended::UploadOnly(u.arbitrary()?)),
+    };
+    Ok(Message::Extended { id, message })
+}
+
+/// Hashes of a file's piece layer for tests of proofs; small, so that they are quickly made.
+pub fn tree(u: &mut Unstructured<'_>) -> Result<Tree> {
+    let leaves = u.int_in_range(1..=70_u64)?;
+    let short = u.int_in_range(0..=u64::from(BLOCK) - 1)?;
+    let length = leaves * u64::from(BLOCK) - short;
+    let base = u.int_in_range(0..=merkle::height(length))?;
+    let seed: u8 = u.arbitrary()?;
+    let hashes = (0..merkle::layer_length(length, base)).map(|n| [n as u8 ^ seed; 32]).collect();
+    Ok(Tree::new(length, base, hashes).expect("as many as the layer has"))
+}
