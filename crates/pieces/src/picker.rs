@@ -15,6 +15,7 @@
 //! asked for; a block is asked of several peers in the endgame only; the counters are what counting gives.
 
 mod choose;
+mod run;
 
 use crate::open::{Block, OpenPiece};
 use crate::share_out::ShareOut;

@@ -165,7 +165,7 @@ impl PiecePicker {
             .min_by_key(|&piece| self.availability.of(piece))
     }
 
-    fn lowest_closed(&mut self, bits: &Bitfield) -> Option<PieceIndex> {
+    pub(super) fn lowest_closed(&mut self, bits: &Bitfield) -> Option<PieceIndex> {
         let words = self.closed.words();
         while words.get(self.first_closed) == Some(&0) {
             self.first_closed += 1;
@@ -178,7 +178,7 @@ impl PiecePicker {
     }
 
     /// Marks free blocks of an open piece as asked of this peer.
-    fn take(&mut self, piece: PieceIndex, peer: PeerSlot, enough: usize, out: &mut Vec<BlockRef>) {
+    pub(super) fn take(&mut self, piece: PieceIndex, peer: PeerSlot, enough: usize, out: &mut Vec<BlockRef>) {
         while out.len() < enough {
             let Some(number) = self.open.get_mut(&piece).and_then(OpenPiece::next_free) else { break };
             self.set_block(piece, number, Block::Asked(peer));
@@ -189,7 +189,14 @@ impl PiecePicker {
 
     /// Asks for what others were asked for: when nothing else is missing, or when no piece may be begun and slow peers hold
     /// up those that are open.
-    fn ask_again(&mut self, peer: PeerSlot, bits: &Bitfield, count: usize, max_open: usize, out: &mut Vec<BlockRef>) {
+    pub(super) fn ask_again(
+        &mut self,
+        peer: PeerSlot,
+        bits: &Bitfield,
+        count: usize,
+        max_open: usize,
+        out: &mut Vec<BlockRef>,
+    ) {
         let endgame = self.is_endgame();
         let held_up = !self.slow.is_empty() && self.open_wanted >= max_open;
         let room = ENDGAME_DEPTH.saturating_sub(self.outstanding.get(&peer).copied().unwrap_or(0));
