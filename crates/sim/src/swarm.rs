@@ -3,7 +3,7 @@
 //! [`Scenario`] is the small language in which tests say who is there, how they are connected and what goes wrong; it gives
 //! a [`Simulation`] of [`SwarmNode`]s and knows when all are done. What is around one machine is in [`PeerSite`].
 //!
-//! Not modelled here: bytes of payload, HTTP, TCP's own control of its rate.
+//! Not modelled here: bytes of payload, HTTP (a web seed is its rate, its delay and its manners), TCP's own control of its rate.
 
 mod content;
 mod disk;
@@ -14,6 +14,7 @@ mod rogue;
 mod scenario;
 mod setup;
 mod tracker;
+mod web_seed;
 
 pub use content::{Content, Kind, Payload, Tag};
 pub use disk::DiskSetup;
@@ -24,6 +25,7 @@ pub use rogue::{Misbehaviour, Rogue};
 pub use scenario::{Report, Scenario};
 pub use setup::{PeerRecord, PeerSetup};
 pub use tracker::Tracker;
+pub use web_seed::{WebSeedKind, WebSeedSetup};
 
 use crate::{Happening, LinkId, MachineNode, Node, NodeId, Port, Simulation};
 use shoal_layout::{BlockRef, PieceIndex};
@@ -68,6 +70,11 @@ pub enum SwarmLocal {
     Read {
         /// The upload's.
         token: u64,
+    },
+    /// The next block of a fetch from a web seed.
+    Fetched {
+        /// The fetch's number.
+        fetch: u32,
     },
     /// The files of a fresh info dictionary are open.
     Prepared,

@@ -5,6 +5,7 @@
 //! lied ("smart ban"). Nobody is blamed on suspicion. Invariant: a sender is named only if a block of its own is proven
 //! different from the right one; at most [`MAX_SUSPECT_BLOCKS`] digests are kept.
 
+use crate::event::WebSeedKey;
 use shoal_layout::PieceIndex;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,10 +21,17 @@ pub(crate) struct Sender {
     pub(crate) peer_id: [u8; 20],
 }
 
+/// Whoever gave a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Giver {
+    Peer(Sender),
+    WebSeed(WebSeedKey),
+}
+
 /// The blocks of pieces that failed.
 #[derive(Debug, Default)]
 pub(crate) struct Blame {
-    suspects: BTreeMap<PieceIndex, Vec<(u32, [u8; 32], Sender)>>,
+    suspects: BTreeMap<PieceIndex, Vec<(u32, [u8; 32], Giver)>>,
     blocks: usize,
 }
 
@@ -32,9 +40,9 @@ impl Blame {
     pub(crate) fn corrupt(
         &mut self,
         piece: PieceIndex,
-        blocks: &[(u32, Sender)],
+        blocks: &[(u32, Giver)],
         digests: &[[u8; 32]],
-    ) -> Option<Sender> {
+    ) -> Option<Giver> {
         let (_, first) = *blocks.first()?;
         if blocks.iter().all(|&(_, sender)| sender == first) {
             return Some(first);
@@ -59,11 +67,11 @@ impl Blame {
     }
 
     /// A piece came right with these digests by begin: names all who lied about it before.
-    pub(crate) fn right(&mut self, piece: PieceIndex, digests: impl Iterator<Item = (u32, [u8; 32])>) -> Vec<Sender> {
+    pub(crate) fn right(&mut self, piece: PieceIndex, digests: impl Iterator<Item = (u32, [u8; 32])>) -> Vec<Giver> {
         let Some(suspects) = self.suspects.remove(&piece) else { return Vec::new() };
         self.blocks -= suspects.len();
         let right: BTreeMap<u32, [u8; 32]> = digests.collect();
-        let mut liars: Vec<Sender> = suspects
+        let mut liars: Vec<Giver> = suspects
             .into_iter()
             .filter(|(begin, digest, _)| right.get(begin).is_some_and(|right| right != digest))
             .map(|(_, _, sender)| sender)
@@ -78,8 +86,8 @@ impl Blame {
 mod tests {
     use super::*;
 
-    fn sender(n: u8) -> Sender {
-        Sender { addr: SocketAddr::from(([10, 0, 0, n], 1)), peer_id: [n; 20] }
+    fn sender(n: u8) -> Giver {
+        Giver::Peer(Sender { addr: SocketAddr::from(([10, 0, 0, n], 1)), peer_id: [n; 20] })
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct SwarmConfig {
     pub dht_port: Option<u16>,
     /// Whether the local network is asked for peers (BEP 14).
     pub lan: bool,
+    /// Web seeds (BEP 19); as many as [`MAX_WEB_SEEDS`](crate::MAX_WEB_SEEDS) are used.
+    pub web_seeds: Vec<String>,
     /// What to call ourselves (BEP 10 `v`).
     pub client: String,
     /// Fetch pieces in order.
@@ -40,6 +42,7 @@ impl SwarmConfig {
             dht: false,
             dht_port: None,
             lan: false,
+            web_seeds: Vec::new(),
             client: concat!("shoal ", env!("CARGO_PKG_VERSION")).to_owned(),
             sequential: false,
             // Chosen: enough for full use of a fast line; libtorrent has 50 to 200.

@@ -2,7 +2,8 @@
 
 use crate::failure::{DialFailure, SourceError};
 use crate::seek::{Sought, Via};
-use shoal_layout::{BlockRef, PieceIndex, Selection};
+use crate::web_seeds::WebSeedOutcome;
+use shoal_layout::{BlockRef, FileIndex, PieceIndex, Selection};
 use shoal_machine::Wake;
 use shoal_metainfo::{Info, PieceHashes, PieceLayers};
 use shoal_pieces::Bitfield;
@@ -18,6 +19,14 @@ pub struct PeerKey(pub u32);
 /// A tracker's number within its swarm: its place in the flattened list of tiers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TrackerKey(pub u32);
+
+/// A web seed's number within its swarm: its place in the configuration's list.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct WebSeedKey(pub u32);
+
+/// A fetch's number: given by the swarm, never used twice within it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct FetchKey(pub u32);
 
 /// Who told us of an address. In the order of trust.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -105,6 +114,22 @@ pub enum Event<P> {
         /// What it said it was.
         block: RawBlock,
     },
+    /// A block of a fetch came whole.
+    Fetched {
+        /// Of which.
+        fetch: FetchKey,
+        /// The block.
+        block: BlockRef,
+        /// Its bytes.
+        payload: P,
+    },
+    /// A fetch is over: all its blocks came, or why not. Comes once for each `Fetch` that is not cancelled.
+    FetchEnded {
+        /// Which.
+        fetch: FetchKey,
+        /// How.
+        result: Result<(), FetchFailure>,
+    },
     /// An ordered upload left (was written to the socket), or was revoked with its connection still open.
     Uploaded {
         /// To whom.
@@ -174,6 +199,30 @@ impl<P> From<Wake> for Event<P> {
     }
 }
 
+/// Why a fetch from a web seed failed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FetchFailure {
+    /// What it means for the web seed.
+    pub fault: FetchFault,
+    /// One line for the user, not escaped.
+    pub reason: String,
+    /// How long the server asked us to wait (RFC 9110, `Retry-After`).
+    pub retry_after: Option<Duration>,
+}
+
+/// What a failed fetch means for its web seed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FetchFault {
+    /// It may pass: asked again after a while.
+    Passing,
+    /// The server does not have this file, or another one under its name.
+    Missing(FileIndex),
+    /// It will not pass: the server ignores ranges, its address is forbidden.
+    Useless,
+    /// This process has no connection to spare.
+    Busy,
+}
+
 /// How storing a piece ended.
 #[derive(Debug)]
 pub enum StoreOutcome<P> {
@@ -220,6 +269,21 @@ pub enum Effect<P> {
         peer: PeerKey,
         /// Which block.
         block: BlockRef,
+    },
+    /// Get these blocks from a web seed, in this order: they follow each other but for padding and what is here already.
+    /// Bytes in gaps are zeros, and not asked for. Answered by `Fetched` for each, and by `FetchEnded`.
+    Fetch {
+        /// From which.
+        seed: WebSeedKey,
+        /// The fetch's number.
+        fetch: FetchKey,
+        /// What.
+        blocks: Vec<BlockRef>,
+    },
+    /// End a fetch; it needs no answer, and what still comes of it is thrown away.
+    CancelFetch {
+        /// Which.
+        fetch: FetchKey,
     },
     /// Read this block from disk and send it; answered by `Uploaded` or `UploadFailed` unless the connection closes.
     /// Bytes in gaps are zeros.
@@ -411,6 +475,15 @@ pub enum Notice {
         addr: SocketAddr,
         /// Why.
         reason: DisconnectReason,
+    },
+    /// Something is wrong with a web seed.
+    WebSeed {
+        /// Which.
+        seed: WebSeedKey,
+        /// What becomes of it.
+        outcome: WebSeedOutcome,
+        /// Why: one line, not escaped.
+        reason: String,
     },
     /// The disk refused; the swarm waits and tries again by itself.
     DiskTrouble {

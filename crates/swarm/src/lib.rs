@@ -23,6 +23,7 @@ mod seek;
 mod swarm;
 #[cfg(test)]
 mod tests;
+mod web_seeds;
 
 pub use announce::*;
 pub use config::SwarmConfig;
@@ -32,3 +33,4 @@ pub use host::*;
 pub use reason::*;
 pub use seek::{SeekStatus, Sought, Via};
 pub use swarm::{Surroundings, Swarm, SwarmProgress};
+pub use web_seeds::{MAX_WEB_SEEDS, WebSeedOutcome, WebSeedStatus};

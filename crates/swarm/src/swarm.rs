@@ -8,6 +8,7 @@
 //! - queues are bounded: requests and uploads a peer (`peer.rs`), addresses (`address.rs`), bytes in assembly.
 
 mod connections;
+mod fetches;
 mod hashes;
 mod messages;
 mod progress;
@@ -31,6 +32,7 @@ use crate::peer::Peer;
 use crate::rate::Rate;
 use crate::reach::Reach;
 use crate::seek::SeekSchedule;
+use crate::web_seeds::WebSeeds;
 use shoal_machine::{Effects, Machine, Rng, Time};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -64,6 +66,7 @@ pub struct Swarm<P> {
     addresses: AddressBook,
     /// How dials ended.
     reach: Reach,
+    web_seeds: WebSeeds,
     schedule: AnnounceSchedule,
     seek: SeekSchedule,
     choker: Choker,
@@ -85,6 +88,8 @@ pub struct Swarm<P> {
     touched: BTreeSet<PeerKey>,
     /// All of them are.
     touch_all: bool,
+    /// Web seeds may be asked for more.
+    touch_fetches: bool,
     /// The leeches that we see changed: pieces are shared out anew.
     rivals_changed: bool,
     /// Somebody's upload may go out now.
@@ -111,6 +116,7 @@ impl<P> Swarm<P> {
             peers: BTreeMap::new(),
             addresses: AddressBook::new(rng.fork("addresses")),
             reach: Reach::default(),
+            web_seeds: WebSeeds::new(&config.web_seeds, rng.fork("web seeds")),
             schedule: AnnounceSchedule::new(config.trackers.clone(), rng.fork("announce")),
             seek: SeekSchedule::new(config.dht, config.lan, has_info, names_trackers, rng.fork("seek")),
             choker: Choker::new(rng.fork("choker")),
@@ -125,6 +131,7 @@ impl<P> Swarm<P> {
             wasted: 0,
             touched: BTreeSet::new(),
             touch_all: false,
+            touch_fetches: false,
             rivals_changed: false,
             uploads_due: false,
             demand_due: true,
@@ -163,6 +170,7 @@ impl<P> Swarm<P> {
         for key in self.peers.keys().copied().collect::<Vec<_>>() {
             self.close(key, crate::event::DisconnectReason::Stopping, out);
         }
+        self.cancel_fetches(out);
         self.schedule.stop(self.now);
         self.seek.stop();
     }
@@ -195,6 +203,7 @@ impl<P> Swarm<P> {
             self.next_choke = self.now + crate::choke::ROUND;
             self.choke_round(out);
         }
+        self.check_fetches(out);
         self.retry_storing(out);
         self.work(out);
         self.dial(out);
@@ -205,6 +214,7 @@ impl<P> Swarm<P> {
 
     /// Fills the pipelines and serves the queues of those peers that something happened to.
     fn work(&mut self, out: &mut Effects<Effect<P>>) {
+        let fetches = std::mem::take(&mut self.touch_fetches) | self.touch_all;
         if std::mem::take(&mut self.touch_all) {
             self.touched = self.peers.keys().copied().collect();
         }
@@ -224,6 +234,9 @@ impl<P> Swarm<P> {
                 self.fill_pipeline(key, out);
                 self.ask_hashes(key, out);
             }
+        }
+        if fetches {
+            self.fill_fetches(out);
         }
         if std::mem::take(&mut self.uploads_due) {
             self.pump_uploads(out);
@@ -245,8 +258,12 @@ impl<P> Swarm<P> {
         for peer in self.peers.values() {
             peer.check_invariants(layout);
         }
+        self.web_seeds.check_invariants();
         if let Phase::Transfer(transfer) = &self.phase {
             transfer.check_invariants(&self.peers);
+            for (seed, block) in self.web_seeds.asked() {
+                assert!(!transfer.picker.have().get(block.piece), "{block:?} is fetched from {seed:?} and there");
+            }
         }
     }
 }
@@ -272,6 +289,8 @@ impl<P> Machine for Swarm<P> {
             Event::Disconnected { peer } => self.disconnected(peer),
             Event::Message { peer, message } => self.message(peer, message, out),
             Event::Block { peer, block, payload } => self.block(peer, block, payload, out),
+            Event::Fetched { fetch, block, payload } => self.fetched(fetch, block, payload, out),
+            Event::FetchEnded { fetch, result } => self.fetch_ended(fetch, result, out),
             Event::Unrequested { peer, block } => self.unrequested(peer, block, out),
             Event::Uploaded { peer, block } => self.uploaded(peer, block),
             Event::UploadFailed { peer, block, lost } => self.upload_failed(peer, block, lost, out),
@@ -331,7 +350,12 @@ impl<P> Machine for Swarm<P> {
             }
             match &self.phase {
                 Phase::Metadata(fetch) => consider(fetch.deadline()),
-                Phase::Transfer(transfer) => consider(transfer.retry_at()),
+                Phase::Transfer(transfer) => {
+                    consider(transfer.retry_at());
+                    if !transfer.complete {
+                        consider(self.web_seeds.deadline());
+                    }
+                }
                 Phase::Preparing => {}
             }
         }

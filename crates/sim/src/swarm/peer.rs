@@ -7,6 +7,7 @@
 //! verified, wasted or held (I7).
 
 mod checks;
+mod fetching;
 mod orders;
 mod reading;
 
@@ -15,6 +16,7 @@ use super::disk::Disk;
 use super::packet::SwarmPacket;
 use super::process::{Process, ProcessEffect, ProcessEvent, SWARM};
 use super::setup::{PeerRecord, PeerSetup};
+use super::web_seed::Fetch;
 use super::{SwarmLocal, addr_of, node_of, peer_id};
 use crate::{Happening, LinkId, NodeId, Port, Surroundings};
 use shoal_layout::{BlockRef, Selection};
@@ -22,7 +24,7 @@ use shoal_machine::{Rng, Time};
 use shoal_metainfo::PieceLayers;
 use shoal_pieces::Bitfield;
 use shoal_swarm::{
-    AnnounceReply, DialFailure, Direction, Event, Host, HostConfig, HostEffect, HostEvent, PeerKey, Source,
+    AnnounceReply, DialFailure, Direction, Event, FetchKey, Host, HostConfig, HostEffect, HostEvent, PeerKey, Source,
     SourceError, SourceErrorKind, StoreOutcome, Swarm, SwarmConfig, TrackerKey,
 };
 use shoal_wire::{Handshake, Message, RawBlock};
@@ -99,6 +101,7 @@ pub struct PeerSite {
     uploads: BTreeMap<u64, Upload>,
     next_token: u64,
     announces: BTreeMap<u32, u64>,
+    fetches: BTreeMap<FetchKey, Fetch>,
     /// Whether the host lets the listener take connections.
     accepting: bool,
     received_bytes: u64,
@@ -137,6 +140,7 @@ impl PeerSite {
             uploads: BTreeMap::new(),
             next_token: 0,
             announces: BTreeMap::new(),
+            fetches: BTreeMap::new(),
             accepting: true,
             received_bytes: 0,
             verified_bytes: 0,
@@ -182,6 +186,7 @@ impl PeerSite {
         self.dialing.clear();
         self.uploads.clear();
         self.announces.clear();
+        self.fetches.clear();
         (self.received_bytes, self.verified_bytes) = (0, 0);
         self.accepting = true;
     }
@@ -229,6 +234,7 @@ impl Surroundings for PeerSite {
         let mut config = SwarmConfig::new(self.content.info().hashes(), peer_id(self.id));
         config.listen_port = Some(addr_of(self.id).port());
         config.sequential = self.setup.sequential;
+        config.web_seeds = (0..self.setup.web_seeds.len()).map(|n| format!("sim://web-seed-{n}/")).collect();
         config.trackers = self.trackers.iter().map(|id| vec![format!("sim://{}/announce", id.0)]).collect();
         self.max_held_bytes = config.max_assembly_bytes + HELD_SLACK_BYTES;
         if self.knows_info {
@@ -311,6 +317,7 @@ impl Surroundings for PeerSite {
                 events.push_back(Event::Stored { piece, outcome }.into());
             }
             Happening::Local(SwarmLocal::Read { token }) => self.upload_read(token, port),
+            Happening::Local(SwarmLocal::Fetched { fetch }) => self.fetch_on(FetchKey(fetch), port, events),
             Happening::Local(SwarmLocal::Prepared) => events.push_back(self.ready().into()),
             Happening::Local(SwarmLocal::Turn(_))
             | Happening::Datagram { .. }

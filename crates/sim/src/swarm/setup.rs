@@ -1,8 +1,10 @@
 //! What a peer is like at its start, and what it went through at the end.
 
 use super::disk::DiskSetup;
+use super::web_seed::WebSeedSetup;
 use crate::NodeId;
 use shoal_machine::Time;
+use shoal_swarm::WebSeedOutcome;
 use std::collections::BTreeSet;
 
 /// What a peer is like.
@@ -24,6 +26,8 @@ pub struct PeerSetup {
     pub down: Option<u64>,
     /// Connections that it holds, at most.
     pub max_connections: usize,
+    /// Web seeds of its torrent (BEP 19).
+    pub web_seeds: Vec<WebSeedSetup>,
     /// Addresses that its user typed.
     pub addresses: Vec<NodeId>,
     /// Checks sums (I5, I7) and the swarm's own invariants after every so many happenings; 0 for never. They cost a step a
@@ -43,6 +47,7 @@ impl Default for PeerSetup {
             down: None,
             // Chosen: more than one swarm holds.
             max_connections: 200,
+            web_seeds: Vec::new(),
             addresses: Vec::new(),
             check_every: 1,
         }
@@ -64,6 +69,12 @@ pub struct PeerRecord {
     pub downloaded_bytes: u64,
     /// Connections that stood, both handshakes exchanged.
     pub connections: u32,
+    /// Payload bytes that web seeds gave.
+    pub web_seed_bytes: u64,
+    /// Runs asked of web seeds.
+    pub fetches: u32,
+    /// What became of web seeds that failed, by their place in the setup.
+    pub web_seed_troubles: Vec<(u32, WebSeedOutcome, String)>,
     /// Notices that the disk refused.
     pub disk_troubles: u32,
 }

@@ -43,6 +43,8 @@ impl<P> Swarm<P> {
         out: &mut Effects<Effect<P>>,
     ) {
         assert!(!self.peers.contains_key(&key), "{key:?} is in use");
+        let slot = crate::swarm::transfer::slot(key);
+        assert!(crate::web_seeds::seed_of(slot).is_none(), "the last numbers are web seeds'");
         let refusal = self.refusal(addr, direction, &handshake);
         let older = self.same_peer(&handshake);
         if direction == Direction::Outgoing {
@@ -216,7 +218,7 @@ impl<P> Swarm<P> {
                     transfer.picker.peer_left(bits);
                 }
                 transfer.picker.peer_slow(crate::swarm::transfer::slot(key), false);
-                transfer.release_exclusive(key);
+                transfer.release_exclusive(crate::swarm::transfer::slot(key));
                 transfer.layer_fetch.peer_left(key);
                 self.touch_all = true;
             }

@@ -45,6 +45,12 @@ pub struct SwarmProgress {
     pub banned: u32,
     /// Peers that were connected at some time and had everything, each counted once; of those that left a few thousand.
     pub seeds_seen: u32,
+    /// Web seeds that are asked, now or after a wait.
+    pub web_seeds: u32,
+    /// Of them, those from which something is being fetched.
+    pub web_seeds_fetching: u32,
+    /// Of them, those that gave pieces that came right: each is a full copy.
+    pub web_seed_copies: u32,
     /// Whether the disk refuses writes at present.
     pub disk_trouble: bool,
     /// Whether everything chosen is there.
@@ -71,6 +77,9 @@ impl<P> Swarm<P> {
             known_addresses: self.addresses.len() as u32,
             dialing: self.addresses.dialing() as u32,
             banned: self.banned.len() as u32,
+            web_seeds: self.web_seeds.seeds().filter(|seed| !seed.is_gone()).count() as u32,
+            web_seeds_fetching: self.web_seeds.fetching(),
+            web_seed_copies: self.web_seeds.seeds().filter(|seed| seed.is_copy()).count() as u32,
             ..SwarmProgress::default()
         };
         match &self.phase {

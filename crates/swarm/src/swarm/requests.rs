@@ -5,11 +5,13 @@
 
 use super::transfer::{Held, slot};
 use super::{Phase, Swarm};
+use crate::blame::Giver;
 use crate::event::{DisconnectReason, Effect, PeerKey};
 use crate::peer::{Asked, PeerPieces};
+use crate::web_seeds;
 use shoal_layout::{BLOCK_LENGTH, BlockRef};
 use shoal_machine::Effects;
-use shoal_pieces::PickMode;
+use shoal_pieces::{PeerSlot, PickMode};
 use shoal_wire::{Message, RawBlock};
 
 /// Bytes of a piece message's header: length, kind, piece, begin (BEP 3).
@@ -55,7 +57,7 @@ impl<P> Swarm<P> {
         let max_open = transfer.max_open_pieces(self.config.max_assembly_bytes);
         let mut blocks = Vec::with_capacity(count.min(64));
         let source = fast_only.as_ref().unwrap_or(bits);
-        let restricted = transfer.without_others_exclusive(source, key);
+        let restricted = transfer.without_others_exclusive(source, slot(key));
         let source = restricted.as_ref().unwrap_or(source);
         transfer.picker.pick(slot(key), source, count, mode, max_open, &mut blocks);
         if !blocks.is_empty() {
@@ -67,7 +69,7 @@ impl<P> Swarm<P> {
         }
         for block in blocks {
             if let Some(owner) = transfer.exclusive.get_mut(&block.piece) {
-                *owner = Some(key);
+                *owner = Some(slot(key));
             }
             self.credit.down = self.credit.down.saturating_sub(cost(block));
             peer.requests.push_back(Asked { block, at: self.now });
@@ -100,15 +102,31 @@ impl<P> Swarm<P> {
         if was_snubbing {
             transfer.picker.peer_slow(slot(key), false);
         }
-        let received = transfer.picker.received(block, slot(key));
+        self.keep_block(block, payload, slot(key), Giver::Peer(sender), out);
+    }
+
+    /// Keeps a block that came, if it is still missing, and takes back what others were asked of it.
+    pub(super) fn keep_block(
+        &mut self,
+        block: BlockRef,
+        payload: P,
+        from: PeerSlot,
+        giver: Giver,
+        out: &mut Effects<Effect<P>>,
+    ) {
+        let Phase::Transfer(transfer) = &mut self.phase else { return };
+        let received = transfer.picker.received(block, from);
         if received.fresh {
-            transfer.assembly.entry(block.piece).or_default().insert(block.begin, Held { payload, sender });
-            transfer.assembly_bytes += length;
+            transfer.assembly.entry(block.piece).or_default().insert(block.begin, Held { payload, giver });
+            transfer.assembly_bytes += u64::from(block.length);
         } else {
-            self.wasted += length;
+            self.wasted += u64::from(block.length);
         }
         for other in received.others {
-            self.cancel(PeerKey(other.0), block, out);
+            match web_seeds::seed_of(other) {
+                Some(seed) => self.forget_fetched(seed, block, out),
+                None => self.cancel(PeerKey(other.0), block, out),
+            }
         }
         if received.piece_complete {
             self.store(block.piece, out);
@@ -168,7 +186,7 @@ impl<P> Swarm<P> {
         peer.snubs += 1;
         if let Phase::Transfer(transfer) = &mut self.phase {
             transfer.picker.peer_slow(slot(key), true);
-            transfer.release_exclusive(key);
+            transfer.release_exclusive(slot(key));
         }
         if peer.snubs >= MAX_SNUBS && !peer.gave_good {
             return self.close(key, DisconnectReason::Idle, out);
@@ -189,6 +207,10 @@ impl<P> Swarm<P> {
             .collect();
         for (key, block) in all {
             self.cancel(key, block, out);
+        }
+        let fetched: Vec<_> = self.web_seeds.asked().filter(|&(_, block)| gone(block)).collect();
+        for (seed, block) in fetched {
+            self.forget_fetched(seed, block, out);
         }
     }
 }

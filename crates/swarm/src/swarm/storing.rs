@@ -4,6 +4,7 @@
 
 use super::transfer::{Refused, Transfer};
 use super::{Phase, Swarm};
+use crate::blame::Giver;
 use crate::event::{DisconnectReason, Effect, Notice, PeerKey, StoreOutcome};
 use crate::peer::PeerPieces;
 use shoal_layout::{BlockRef, PieceIndex, Selection};
@@ -26,17 +27,17 @@ impl<P> Swarm<P> {
         let Phase::Transfer(transfer) = &mut self.phase else { return };
         let held = transfer.assembly.remove(&piece).unwrap_or_default();
         let layout = transfer.info.layout();
-        let mut senders = Vec::with_capacity(held.len());
+        let mut givers = Vec::with_capacity(held.len());
         let mut blocks = Vec::with_capacity(held.len());
         for (begin, held) in held {
             let number = begin / shoal_layout::BLOCK_LENGTH;
             let block = layout.request(piece, number).expect("only blocks of the layout are granted");
             transfer.assembly_bytes -= u64::from(block.length);
             transfer.storing_bytes += u64::from(block.length);
-            senders.push((begin, held.sender));
+            givers.push((begin, held.giver));
             blocks.push((block, held.payload));
         }
-        transfer.storing.insert(piece, senders);
+        transfer.storing.insert(piece, givers);
         self.order_store(piece, blocks, out);
     }
 
@@ -71,10 +72,15 @@ impl<P> Swarm<P> {
                     if digests.is_empty() { Vec::new() } else { transfer.blame.right(piece, begins.zip(digests)) };
                 let gave: std::collections::BTreeSet<_> = senders.into_iter().map(|(_, sender)| sender).collect();
                 for peer in self.peers.values_mut().filter(|peer| !peer.gave_good) {
-                    peer.gave_good = gave.contains(&peer.sender());
+                    peer.gave_good = gave.contains(&Giver::Peer(peer.sender()));
+                }
+                for giver in &gave {
+                    if let Giver::WebSeed(seed) = *giver {
+                        self.web_seed_gave(seed, true, out);
+                    }
                 }
                 for liar in liars {
-                    self.ban(liar, DisconnectReason::Corrupt, out);
+                    self.lied(liar, out);
                 }
                 self.piece_is_here(piece, out);
             }
@@ -83,7 +89,7 @@ impl<P> Swarm<P> {
                 transfer.picker.piece_failed(piece);
                 self.wasted += u64::from(transfer.info.layout().payload_in(piece));
                 match transfer.blame.corrupt(piece, &senders, &digests) {
-                    Some(liar) => self.ban(liar, DisconnectReason::Corrupt, out),
+                    Some(liar) => self.lied(liar, out),
                     None => {
                         transfer.exclusive.insert(piece, None);
                     }
@@ -91,6 +97,14 @@ impl<P> Swarm<P> {
             }
         }
         self.touch_all = true;
+    }
+
+    /// A peer is banned at its first lie; a web seed at its second (reliability.md D5).
+    fn lied(&mut self, liar: Giver, out: &mut Effects<Effect<P>>) {
+        match liar {
+            Giver::Peer(sender) => self.ban(sender, DisconnectReason::Corrupt, out),
+            Giver::WebSeed(seed) => self.web_seed_gave(seed, false, out),
+        }
     }
 
     /// A piece is verified and written: now it counts, and the others hear of it.
@@ -221,6 +235,7 @@ impl<P> Swarm<P> {
         self.moved = Some(self.now);
         self.schedule.begins(seed);
         self.seek.ready(private);
+        self.web_seeds_ready();
         if private {
             self.addresses.forget_public();
         }

@@ -1,6 +1,6 @@
 //! What a swarm holds once it knows the torrent's layout.
 
-use crate::blame::{Blame, Sender};
+use crate::blame::{Blame, Giver};
 use crate::event::PeerKey;
 use crate::layers::LayerFetch;
 use crate::peer::Peer;
@@ -16,11 +16,11 @@ pub(super) fn slot(key: PeerKey) -> PeerSlot {
     PeerSlot(key.0)
 }
 
-/// A block that came, and who sent it.
+/// A block that came, and who gave it.
 #[derive(Debug)]
 pub(super) struct Held<P> {
     pub(super) payload: P,
-    pub(super) sender: Sender,
+    pub(super) giver: Giver,
 }
 
 /// A piece that the disk refused.
@@ -41,7 +41,7 @@ pub(super) struct Transfer<P> {
     pub(super) assembly: BTreeMap<PieceIndex, BTreeMap<u32, Held<P>>>,
     pub(super) assembly_bytes: u64,
     /// Begins and senders of the blocks of pieces that the driver hashes and writes.
-    pub(super) storing: BTreeMap<PieceIndex, Vec<(u32, Sender)>>,
+    pub(super) storing: BTreeMap<PieceIndex, Vec<(u32, Giver)>>,
     pub(super) storing_bytes: u64,
     pub(super) refused: VecDeque<Refused<P>>,
     /// When the disk is tried again, and the wait before the next time; `None` while it takes everything.
@@ -51,7 +51,7 @@ pub(super) struct Transfer<P> {
     pub(super) blame: Blame,
     /// Pieces that failed with several senders, and the one peer that is asked for each now: if it fails again its sender
     /// is the liar, and if it comes right the digests name who lied before.
-    pub(super) exclusive: BTreeMap<PieceIndex, Option<PeerKey>>,
+    pub(super) exclusive: BTreeMap<PieceIndex, Option<PeerSlot>>,
     pub(super) layer_fetch: LayerFetch,
     pub(super) layer_trees: crate::layers::LayerTrees,
     /// Whether everything chosen is there.
@@ -122,8 +122,9 @@ impl<P> Transfer<P> {
 
     /// What may be asked of a peer that has `bits`: all of it but pieces that another one is asked for alone. `None` if that
     /// is no restriction.
-    pub(super) fn without_others_exclusive(&self, bits: &Bitfield, key: PeerKey) -> Option<Bitfield> {
-        let mut others = self.exclusive.iter().filter(|(_, owner)| owner.is_some_and(|owner| owner != key)).peekable();
+    pub(super) fn without_others_exclusive(&self, bits: &Bitfield, source: PeerSlot) -> Option<Bitfield> {
+        let mut others =
+            self.exclusive.iter().filter(|(_, owner)| owner.is_some_and(|owner| owner != source)).peekable();
         others.peek()?;
         let mut allowed = bits.clone();
         for (&piece, _) in others {
@@ -133,14 +134,14 @@ impl<P> Transfer<P> {
     }
 
     /// Another peer may be asked for the pieces that this one was asked for alone.
-    pub(super) fn release_exclusive(&mut self, key: PeerKey) {
-        for owner in self.exclusive.values_mut().filter(|owner| **owner == Some(key)) {
+    pub(super) fn release_exclusive(&mut self, source: PeerSlot) {
+        for owner in self.exclusive.values_mut().filter(|owner| **owner == Some(source)) {
             *owner = None;
         }
     }
 
     /// A piece is not with the driver any more: who sent its blocks.
-    pub(super) fn stored_away(&mut self, piece: PieceIndex) -> Vec<(u32, Sender)> {
+    pub(super) fn stored_away(&mut self, piece: PieceIndex) -> Vec<(u32, Giver)> {
         let senders = self.storing.remove(&piece).expect("the driver answers each order once");
         let bytes: u64 = self.info.layout().requests(piece).map(|(_, block)| u64::from(block.length)).sum();
         self.storing_bytes -= bytes;

@@ -210,6 +210,7 @@ impl<P> Swarm<P> {
                     down += room * (u64::from(BLOCK_LENGTH) + 13);
                 }
             }
+            down += self.fetch_demand();
             down = down.saturating_sub(self.credit.down);
         }
         let interested = self.peers.values().filter(|peer| peer.peer_interested).count() as u32;

@@ -6,3 +6,4 @@ mod leeching;
 mod script;
 mod seeding;
 mod seeking;
+mod web_seeds;

@@ -69,6 +69,9 @@ impl PeerSite {
                 }
             }
             Notice::Banned { addr, .. } => self.record.banned.extend(node_of(addr)),
+            Notice::WebSeed { seed, outcome, reason } => {
+                self.record.web_seed_troubles.push((seed.0, outcome, reason));
+            }
             Notice::DiskTrouble { .. } => self.record.disk_troubles += 1,
             Notice::DiskRecovered | Notice::Stopped => {}
         }

@@ -77,6 +77,8 @@ impl PeerSite {
                 port.close(link);
             }
             (Effect::Dial { addr }, _) => events.push_back(HostEvent::DialWanted(SWARM, addr).into()),
+            (Effect::Fetch { seed, fetch, blocks }, _) => self.begin_fetch(seed, fetch, blocks, port),
+            (Effect::CancelFetch { fetch }, _) => self.cancel_fetch(fetch),
             (Effect::Store { piece, expected, blocks, digests }, _) => {
                 let right = self.content.info().piece_hashes(piece, self.content.layers());
                 // A hybrid's pieces may be checked by v1 alone while the piece layer has not come: v1 peers have none.
