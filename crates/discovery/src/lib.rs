@@ -1,6 +1,7 @@
 //! Where peers come from, as drivers: they carry out what the machines of `shoal-swarm` order, and decide nothing.
 //!
-//! Trackers ([`Trackers`]), torrent files on the web ([`fetch_torrent`]), and the rule of which addresses may be used ([`networks`]). All input is from strangers: every
+//! Trackers ([`Trackers`]), web seeds ([`web_seed`]), torrent files on the web ([`fetch_torrent`]), and the rule of which
+//! addresses may be used ([`networks`]). All input is from strangers: every
 //! answer is bounded in bytes, time and count.
 
 mod failure;
@@ -10,6 +11,7 @@ pub mod mapping;
 pub mod networks;
 mod resolve;
 mod tracker;
+pub mod web_seed;
 
 pub use fetch::{FetchError, fetch_torrent};
 pub use http::{Authorities, Http, HttpConfig, HttpError, NoCertificates};

@@ -3,7 +3,7 @@
 use crate::SessionError;
 use shoal_layout::PieceIndex;
 use shoal_metainfo::Info;
-use shoal_swarm::Reason;
+use shoal_swarm::{Reason, WebSeedOutcome};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -58,7 +58,9 @@ pub struct Progress {
     pub wasted: u64,
     /// Open connections after both handshakes.
     pub peers: u32,
-    /// Connected peers that have everything.
+    /// Web seeds from which something is being fetched.
+    pub web_seeds: u32,
+    /// Connected peers that have everything, and web seeds that gave pieces that came right.
     pub full_copies: u32,
     /// Peers that had everything while they were connected to us, also those that have left; each counted once.
     pub full_copies_seen: u32,
@@ -92,6 +94,15 @@ pub enum TorrentEvent {
         /// Where it was.
         addr: SocketAddr,
         /// Why, in a few words.
+        reason: String,
+    },
+    /// Something is wrong with a web seed.
+    WebSeedTrouble {
+        /// Which.
+        url: String,
+        /// What becomes of it.
+        outcome: WebSeedOutcome,
+        /// One line, not escaped.
         reason: String,
     },
     /// The disk refuses; the torrent waits and tries again by itself.

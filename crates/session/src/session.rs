@@ -34,6 +34,10 @@ use tokio::task::{AbortHandle, JoinSet};
 /// How our peer ids begin (BEP 20): the name, then the version in four digits.
 const PEER_ID_PREFIX: &[u8; 8] = b"-SH0100-";
 
+/// Fetches from web seeds under way, of all torrents together. Chosen: two torrents' worth of eight web seeds with four each;
+/// a torrent that gets none waits.
+const MAX_WEB_CONNECTIONS: usize = 64;
+
 /// What all torrents of a session share.
 pub(crate) struct Shared {
     pub(crate) config: SessionConfig,
@@ -49,6 +53,10 @@ pub(crate) struct Shared {
     /// Torrents whose files are opened and checked at a time; others wait.
     pub(crate) opening: Semaphore,
     pub(crate) trackers: Trackers,
+    /// For web seeds.
+    pub(crate) http: Http,
+    /// How many fetches from web seeds may be under way.
+    pub(crate) web_connections: Arc<Semaphore>,
     /// Bounded by what torrents order: a demand when it changes, the dials that a swarm lets be under way.
     pub(crate) host: mpsc::UnboundedSender<ToHost>,
 }
@@ -101,7 +109,7 @@ impl Session {
             port,
             allow_private_networks: config.allow_private_networks,
         };
-        let trackers = Trackers::new(identity, http);
+        let trackers = Trackers::new(identity, http.clone());
         let disk_threads = DiskThreads::start(config.disk_threads).map_err(SessionError::Start)?;
         let (to_host, told) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
@@ -114,6 +122,8 @@ impl Session {
             claims: Claims::default(),
             opening: Semaphore::new(config.disk_threads.max(1)),
             trackers,
+            http,
+            web_connections: Arc::new(Semaphore::new(MAX_WEB_CONNECTIONS)),
             host: to_host,
             config,
         });

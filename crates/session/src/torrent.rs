@@ -14,6 +14,7 @@ mod begin;
 mod effects;
 mod files;
 mod report;
+mod web_seeds;
 
 pub(crate) use begin::NewTorrent;
 pub(crate) use report::{Events, Report};
@@ -66,6 +67,8 @@ pub(crate) enum FromPeer {
     Events(PeerKey, Vec<Event<Block>>),
     /// The last of this connection.
     Gone(PeerKey),
+    /// Of a fetch from a web seed.
+    Fetched(Vec<Event<Block>>),
 }
 
 /// What others tell a torrent: answers to its orders, and the session's own.
@@ -112,6 +115,7 @@ pub(crate) struct TorrentTask {
     /// Told to close: what still comes from them is not fed.
     pub(super) closing: BTreeSet<PeerKey>,
     next_peer: u32,
+    web_seeds: web_seeds::WebSeeds,
     ports: Ports,
     pub(super) inbox: mpsc::UnboundedSender<ToTorrent>,
     /// Connections, and the opening of files.
@@ -318,6 +322,7 @@ impl TorrentTask {
                 self.feed(Event::Connected { peer, addr, direction, handshake });
             }
             FromPeer::Events(peer, events) => self.receive_events(peer, events),
+            FromPeer::Fetched(events) => self.fetched(events),
             FromPeer::Gone(peer) => {
                 self.closing.remove(&peer);
                 if self.connections.remove(&peer).is_some() {

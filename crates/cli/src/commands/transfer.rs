@@ -6,7 +6,7 @@ use crate::meter::Meter;
 use crate::report::{Event, Level, Phase, Progress, Reporter, Target, Work};
 use crate::size;
 use shoal_metainfo::Info;
-use shoal_session::{self as session, SessionError, TorrentEvent, TorrentEvents, TorrentHandle};
+use shoal_session::{self as session, SessionError, TorrentEvent, TorrentEvents, TorrentHandle, WebSeedOutcome};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -177,6 +177,10 @@ impl Follow {
             }
             TorrentEvent::DiskRecovered => say(Level::Normal, &format!("{}: the disk works again", self.name)),
             TorrentEvent::TrackerError { url, reason } => say(Level::Verbose, &format!("tracker {url}: {reason}")),
+            TorrentEvent::WebSeedTrouble { url, outcome, reason } => {
+                let (level, then) = web_seed_outcome(outcome);
+                say(level, &format!("web seed {url}: {reason}; {then}"))
+            }
             TorrentEvent::TrackerWarning { url, warning } => {
                 say(Level::Normal, &format!("tracker {url} says: {warning}"))
             }
@@ -187,7 +191,7 @@ impl Follow {
 
     fn snapshot(&mut self) {
         let snapshot = self.snapshots.borrow_and_update().clone();
-        self.met_peers |= snapshot.peers > 0;
+        self.met_peers |= snapshot.peers > 0 || snapshot.downloaded > 0;
         match &snapshot.phase {
             // The last snapshot has nothing to show; what the command says next matters more.
             session::Phase::Stopped => {}
@@ -210,6 +214,16 @@ impl Follow {
     }
 }
 
+/// How loud a web seed's trouble is told, and what becomes of it.
+fn web_seed_outcome(outcome: WebSeedOutcome) -> (Level, String) {
+    match outcome {
+        WebSeedOutcome::Waits(wait) => (Level::Verbose, format!("asked again in {}", size::time(wait))),
+        WebSeedOutcome::LacksFile => (Level::Verbose, "asked for other files".to_owned()),
+        WebSeedOutcome::GivenUp => (Level::Normal, "not asked any more".to_owned()),
+        WebSeedOutcome::Banned => (Level::Normal, "banned".to_owned()),
+    }
+}
+
 /// A snapshot as it is reported.
 fn shown(snapshot: &session::Progress, name: &str, role: Role) -> Progress {
     let is_whole = snapshot.total_bytes > 0 && snapshot.done_bytes == snapshot.total_bytes;
@@ -221,7 +235,7 @@ fn shown(snapshot: &session::Progress, name: &str, role: Role) -> Progress {
             (if role.seeds_after() { Phase::Seeding } else { Phase::Done }, None)
         }
         session::Phase::Paused { reason } => (Phase::Paused, Some(reason.clone())),
-        _ if snapshot.peers == 0 => (Phase::FindingPeers, None),
+        _ if snapshot.peers == 0 && snapshot.web_seeds == 0 => (Phase::FindingPeers, None),
         session::Phase::Metadata => (Phase::Metadata, None),
         _ => (Phase::Downloading, None),
     };
@@ -233,6 +247,7 @@ fn shown(snapshot: &session::Progress, name: &str, role: Role) -> Progress {
         download_rate: snapshot.download_rate,
         upload_rate: snapshot.upload_rate,
         peers: snapshot.peers,
+        web_seeds: snapshot.web_seeds,
         pieces_done: snapshot.pieces_done,
         pieces_total: snapshot.pieces_total,
         reason: pause.or_else(|| reason.map(ToString::to_string)),
@@ -254,6 +269,8 @@ mod tests {
         let fetch = |seeds_after| Role::Download { is_known: false, seeds_after };
         let mut snapshot = session::Progress::default();
         assert_eq!(shown(&snapshot, "a", fetch(true)).phase, Phase::FindingPeers);
+        let from_web = session::Progress { phase: session::Phase::Downloading, web_seeds: 1, ..snapshot.clone() };
+        assert_eq!(shown(&from_web, "a", fetch(true)).phase, Phase::Downloading, "a web seed is a source");
         snapshot.peers = 1;
         assert_eq!(shown(&snapshot, "a", fetch(true)).phase, Phase::Metadata);
         snapshot.phase = session::Phase::Downloading;

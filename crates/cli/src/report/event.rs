@@ -110,6 +110,9 @@ pub(crate) struct Progress {
     /// Time left at the present rate.
     #[serde(skip)]
     pub(crate) left: Option<Duration>,
+    /// Web seeds that are being fetched from.
+    #[serde(skip)]
+    pub(crate) web_seeds: u32,
     /// Connected peers that have everything.
     #[serde(skip)]
     pub(crate) full_copies: u32,
@@ -184,7 +187,11 @@ impl Progress {
     /// For a line that begins with name and phase; in order of weight, since the end of a line is cut.
     pub(crate) fn line(&self) -> String {
         use crate::size::{bytes, count, part_of, rate, time};
-        let peers = || count(u64::from(self.peers), "peer");
+        let peers = || match (self.peers, self.web_seeds) {
+            (peers, 0) => count(u64::from(peers), "peer"),
+            (0, seeds) => count(u64::from(seeds), "web seed"),
+            (peers, seeds) => format!("{}, {}", count(u64::from(peers), "peer"), count(u64::from(seeds), "web seed")),
+        };
         match self.phase {
             Phase::Done => return bytes(self.total_bytes),
             Phase::Seeding => {
@@ -299,5 +306,9 @@ mod tests {
         progress.download_rate = 10;
         progress.left = Some(Duration::from_secs(5));
         assert_eq!(progress.line(), "50 %  10 B/s  5s left  2 peers  50 of 100 B");
+        progress.web_seeds = 1;
+        assert_eq!(progress.line(), "50 %  10 B/s  5s left  2 peers, 1 web seed  50 of 100 B");
+        progress.peers = 0;
+        assert_eq!(progress.line(), "50 %  10 B/s  5s left  1 web seed  50 of 100 B");
     }
 }

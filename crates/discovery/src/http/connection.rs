@@ -3,7 +3,7 @@
 use super::{HttpError, Opened};
 use crate::networks::Scope;
 use http_body_util::{BodyExt, Empty};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper::header::{ACCEPT, AUTHORIZATION, HOST, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{HeaderMap, Request, StatusCode};
@@ -91,6 +91,11 @@ impl Connection {
                 return Ok(Some(data));
             }
         }
+    }
+
+    /// Whether it can be asked again, the body of this answer having been read.
+    pub(crate) fn is_reusable(&self, head: &Head) -> bool {
+        self.driver.is_some() && !self.sender.is_closed() && head.body.is_end_stream()
     }
 
     /// The name that it was opened for.

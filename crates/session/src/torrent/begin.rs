@@ -2,6 +2,7 @@
 
 use super::files::{self, Checking, Purpose};
 use super::report::Report;
+use super::web_seeds::WebSeeds;
 use super::{BATCHES, Early, Queues, ToTorrent, TorrentTask};
 use crate::add::{AddTorrent, Files, Mode, TorrentSource};
 use crate::disk::UploadSource;
@@ -12,7 +13,7 @@ use crate::session::Shared;
 use shoal_machine::{Effects, Rng};
 use shoal_metainfo::{Info, PieceLayers};
 use shoal_storage::Lock;
-use shoal_swarm::{Event, Source, Swarm, SwarmConfig, SwarmKey, SwarmProgress};
+use shoal_swarm::{Event, MAX_WEB_SEEDS, Source, Swarm, SwarmConfig, SwarmKey, SwarmProgress};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{mpsc, oneshot};
@@ -50,11 +51,13 @@ impl NewTorrent {
                 return report.stopped(SwarmProgress::default());
             }
         };
+        let web_seeds = if downloads { web_seeds(&add.source) } else { Vec::new() };
         let (purpose, sequential) = purpose(add.mode);
         let trackers = trackers(&add.source, &add.typed_trackers);
         let config = SwarmConfig {
             listen_port: Some(shared.port),
             trackers,
+            web_seeds: web_seeds.clone(),
             sequential,
             max_peers: shared.config.max_connections_per_torrent,
             ..SwarmConfig::new(hashes, shared.peer_id)
@@ -71,6 +74,7 @@ impl NewTorrent {
             woken: BTreeSet::new(),
             closing: BTreeSet::new(),
             next_peer: 0,
+            web_seeds: WebSeeds::new(web_seeds),
             ports: Ports { batches, reports: inbox.clone(), source },
             inbox,
             tasks: JoinSet::new(),
@@ -145,6 +149,15 @@ fn purpose(mode: Mode) -> (Purpose, bool) {
         Mode::Download { overwrite, sequential, select } => (Purpose::Download { overwrite, select }, sequential),
         Mode::Seed { check } => (Purpose::Seed { check }, false),
     }
+}
+
+/// The torrent's or the link's web seeds, as many as are used.
+fn web_seeds(source: &TorrentSource) -> Vec<String> {
+    let urls = match source {
+        TorrentSource::Torrent(torrent) => &torrent.web_seeds,
+        TorrentSource::Magnet(magnet) => &magnet.web_seeds,
+    };
+    urls.iter().take(MAX_WEB_SEEDS).cloned().collect()
 }
 
 /// The torrent's tiers, then those that only the user named.

@@ -68,6 +68,8 @@ impl TorrentTask {
                     let _ = inbox.send(ToTorrent::Stored(Event::Stored { piece, outcome }));
                 });
             }
+            Effect::Fetch { seed, fetch, blocks } => self.fetch(seed, fetch, blocks),
+            Effect::CancelFetch { fetch } => self.cancel_fetch(fetch),
             Effect::Metadata { bytes } => self.use_metadata(&bytes),
             Effect::Layers(layers) => {
                 if let Some(files) = &self.files {
@@ -209,6 +211,7 @@ impl TorrentTask {
             Notice::Banned { addr, reason } => {
                 self.report.event(TorrentEvent::Banned { addr, reason: reason.describe().to_owned() });
             }
+            Notice::WebSeed { seed, outcome, reason } => self.web_seed_trouble(seed, outcome, reason),
             Notice::DiskTrouble { reason } => self.report.disk_trouble(reason),
             Notice::DiskRecovered => self.report.disk_recovered(),
             Notice::Stopped => self.stopped = true,

@@ -130,8 +130,14 @@ impl Report {
 
     /// The last snapshot.
     pub(super) fn stopped(&mut self, swarm: SwarmProgress) {
-        let last =
-            Progress { download_rate: 0, upload_rate: 0, peers: 0, full_copies: 0, ..snapshot(&swarm, Phase::Stopped) };
+        let last = Progress {
+            download_rate: 0,
+            upload_rate: 0,
+            peers: 0,
+            web_seeds: 0,
+            full_copies: 0,
+            ..snapshot(&swarm, Phase::Stopped)
+        };
         self.progress.send_replace(last);
     }
 
@@ -168,7 +174,8 @@ fn snapshot(swarm: &SwarmProgress, phase: Phase) -> Progress {
         uploaded: swarm.uploaded,
         wasted: swarm.wasted,
         peers: swarm.peers,
-        full_copies: swarm.seeds,
+        web_seeds: swarm.web_seeds_fetching,
+        full_copies: swarm.seeds + swarm.web_seed_copies,
         full_copies_seen: swarm.seeds_seen,
         known_addresses: swarm.known_addresses,
         banned: swarm.banned,

@@ -5,6 +5,8 @@ mod fake_peer;
 #[cfg(test)]
 mod fake_tracker;
 #[cfg(test)]
+mod fake_web;
+#[cfg(test)]
 mod made;
 #[cfg(test)]
 mod peers;
@@ -14,3 +16,5 @@ mod rates;
 mod trackers;
 #[cfg(test)]
 mod transfer;
+#[cfg(test)]
+mod web_seeds;
