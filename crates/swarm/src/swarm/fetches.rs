@@ -102,6 +102,7 @@ impl<P> Swarm<P> {
             self.wasted += length;
             return;
         };
+        self.moved = Some(self.now);
         self.download.add(self.now, length);
         let Some(seed) = self.web_seeds.get_mut(key) else { return };
         seed.came(self.now, length);
