@@ -36,6 +36,9 @@ pub struct SessionConfig {
     pub max_connections_per_torrent: usize,
     /// How long both handshakes of a connection may take together, and the other side's until it is read.
     pub handshake_timeout: Duration,
+    /// Stay on the local network: no trackers, and only peers whose addresses are private, link-local or loopback, or that the
+    /// user typed.
+    pub lan_only: bool,
     /// Accept peers and trackers on loopback, link-local and private addresses whoever named them.
     pub allow_private_networks: bool,
     /// Whose certificates trackers and web seeds may have.
@@ -58,6 +61,7 @@ impl Default for SessionConfig {
             max_connections_per_torrent: 100,
             // reliability.md B3; libtorrent has the same.
             handshake_timeout: Duration::from_secs(10),
+            lan_only: false,
             allow_private_networks: false,
             authorities: Authorities::default(),
             state_dir: None,

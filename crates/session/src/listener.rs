@@ -11,6 +11,7 @@ use crate::config::PortChoice;
 use crate::error::SessionError;
 use crate::peer::{PeerStream, accept};
 use crate::registry::Registry;
+use shoal_discovery::networks::{Scope, scope};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::collections::VecDeque;
 use std::io;
@@ -103,6 +104,8 @@ pub(crate) struct Gate {
     pub(crate) accepting: watch::Receiver<bool>,
     /// Handshakes that are under way on all listeners, oldest first.
     pub(crate) handshakes: Arc<Mutex<VecDeque<AbortHandle>>>,
+    /// Connections from public addresses are closed (`--lan-only`).
+    pub(crate) near_only: bool,
     /// For one handshake.
     pub(crate) timeout: Duration,
 }
@@ -150,6 +153,9 @@ pub(crate) async fn run(listener: TcpListener, registry: Registry, mut gate: Gat
         };
         let Some(accepted) = accepted else { break };
         match accepted {
+            Ok((_, addr)) if gate.near_only && !is_near(addr.ip()) => {
+                tracing::debug!(%addr, "not of the local network");
+            }
             Ok((tcp, addr)) => {
                 let Some(permit) = gate.permit().await else { break };
                 let (registry, timeout) = (registry.clone(), gate.timeout);
@@ -183,6 +189,11 @@ fn is_passing(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
     )
+}
+
+/// Whether an address is one of a local network or of this machine.
+fn is_near(ip: IpAddr) -> bool {
+    matches!(scope(ip), Some(Scope::Private | Scope::Local))
 }
 
 /// What every connection is set to: small messages leave at once.
@@ -222,7 +233,13 @@ mod tests {
         let addr = listener.local_addr().unwrap();
         let (_accept, accepting) = watch::channel(true);
         let timeout = Duration::from_secs(10);
-        let gate = Gate { half_open: Arc::new(Semaphore::new(1)), accepting, handshakes: Arc::default(), timeout };
+        let gate = Gate {
+            half_open: Arc::new(Semaphore::new(1)),
+            accepting,
+            handshakes: Arc::default(),
+            near_only: false,
+            timeout,
+        };
         let (stop, stopped) = watch::channel(false);
         let running = tokio::spawn(run(listener, Registry::default(), gate, stopped));
         // The second waits until the first has given back the only permit.

@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) peer_id: [u8; 20],
     /// Where we listen.
     pub(crate) port: u16,
+    /// Every address of this machine on which we listen.
+    pub(crate) own_addresses: Vec<SocketAddr>,
     pub(crate) clock: Clock,
     pub(crate) pool: BlockPool,
     pub(crate) disk: Disk,
@@ -110,11 +112,14 @@ impl Session {
             allow_private_networks: config.allow_private_networks,
         };
         let trackers = Trackers::new(identity, http.clone());
+        let interfaces = interfaces();
+        let own_addresses = listening.iter().flat_map(|listener| at_interfaces(*listener, &interfaces)).collect();
         let disk_threads = DiskThreads::start(config.disk_threads).map_err(SessionError::Start)?;
         let (to_host, told) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             peer_id,
             port,
+            own_addresses,
             clock: Clock::start(),
             pool: BlockPool::default(),
             disk: disk_threads.disk().clone(),
@@ -138,6 +143,7 @@ impl Session {
                 half_open: half_open.clone(),
                 accepting: accepting.clone(),
                 handshakes: handshakes.clone(),
+                near_only: shared.config.lan_only,
                 timeout: shared.config.handshake_timeout,
             };
             tasks.spawn(listener::run(listener, registry.clone(), gate, stopped.clone()));
@@ -170,9 +176,7 @@ impl Session {
     /// The addresses under which others could reach it: those of [`Session::listening`] with unspecified ones replaced by
     /// the addresses of the interfaces; loopback only if there is no other, link-local never.
     pub fn reachable_at(&self) -> Vec<SocketAddr> {
-        let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-        let interfaces: Vec<IpAddr> = interfaces.iter().map(if_addrs::Interface::ip).collect();
-        reachable(&self.inner.listening, &interfaces)
+        reachable(&self.inner.listening, &interfaces())
     }
 
     /// Adds a torrent and returns at once; opening and checking its files is reported by its progress and its events.
@@ -262,13 +266,25 @@ fn peer_id(rng: &mut Rng) -> [u8; 20] {
     id
 }
 
+/// The addresses of this machine.
+fn interfaces() -> Vec<IpAddr> {
+    if_addrs::get_if_addrs().unwrap_or_default().iter().map(if_addrs::Interface::ip).collect()
+}
+
+/// The addresses for which a listener stands.
+fn at_interfaces(listener: SocketAddr, interfaces: &[IpAddr]) -> Vec<SocketAddr> {
+    if !listener.ip().is_unspecified() {
+        return vec![listener];
+    }
+    let same = interfaces.iter().filter(|ip| ip.is_ipv4() == listener.is_ipv4());
+    same.map(|ip| SocketAddr::new(*ip, listener.port())).collect()
+}
+
 fn reachable(listening: &[SocketAddr], interfaces: &[IpAddr]) -> Vec<SocketAddr> {
     let mut found: Vec<SocketAddr> = Vec::new();
     for listener in listening {
-        let addrs = interfaces.iter().filter(|ip| ip.is_ipv4() == listener.is_ipv4() && !is_link_local(**ip));
-        let own = [listener.ip()];
-        let ips: Vec<IpAddr> = if listener.ip().is_unspecified() { addrs.copied().collect() } else { own.to_vec() };
-        found.extend(ips.into_iter().map(|ip| SocketAddr::new(ip, listener.port())));
+        let addrs = at_interfaces(*listener, interfaces).into_iter();
+        found.extend(addrs.filter(|addr| !is_link_local(addr.ip()) || !listener.ip().is_unspecified()));
     }
     let local = |addr: &SocketAddr| scope(addr.ip()) == Some(Scope::Local);
     if found.iter().any(|addr| !local(addr)) {

@@ -366,8 +366,9 @@ impl TorrentTask {
     /// Peers that other peers name are bound by the rule on private networks.
     fn leave_out_forbidden(&self, message: &mut Message) {
         if let Message::Extended { message: Extended::Pex(pex), .. } = message {
-            let allow = self.shared.config.allow_private_networks;
-            pex.added.retain(|peer| peer_allowed(Scope::Public, peer.addr, allow));
+            let config = &self.shared.config;
+            let by = if config.lan_only { Scope::Private } else { Scope::Public };
+            pex.added.retain(|peer| peer_allowed(by, peer.addr, config.allow_private_networks));
         }
     }
 

@@ -2,12 +2,20 @@
 //!
 //! Sources name addresses by the thousand and may lie (a poisoned tracker or PEX message aims us at a third party), so
 //! the book is bounded, every address has few tries (reliability.md B6), and what the user typed comes first and is
-//! never pushed out by what a stranger said. Invariant: at most [`MAX_KNOWN`] addresses; an address is in one state.
+//! never pushed out by what a stranger said. Of equals the one is dialed that goes best with us (BEP 40). Invariant: at
+//! most [`MAX_KNOWN`] addresses; an address is in one state; at most [`MAX_TRIES`] dials to one in [`TRY_WINDOW`], also
+//! when it was pushed out meanwhile.
+
+mod bounds;
 
 use crate::event::Source;
+use crate::priority::priority;
+use bounds::{Bounds, Tries};
 use shoal_machine::{Rng, Time};
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::cell::Cell;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// Addresses kept, at most (reliability.md B6).
@@ -22,10 +30,11 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 struct Known {
     source: Source,
+    /// The host that named it, if another peer did.
+    namer: Option<IpAddr>,
     state: State,
     /// Dials in the running window.
-    tries: u32,
-    window_since: Time,
+    tries: Tries,
     /// Failures since the last success.
     failures: u32,
     /// It said that it has everything.
@@ -47,8 +56,26 @@ enum State {
 #[derive(Debug)]
 pub(crate) struct AddressBook {
     known: BTreeMap<SocketAddr, Known>,
+    bounds: Bounds,
+    /// Where we listen.
+    own: BTreeSet<SocketAddr>,
+    /// Only addresses of local networks and of this machine are taken (`--lan-only`).
+    near_only: bool,
+    /// The torrent is private: addresses that others than trackers and the user named leave when they can.
+    private: bool,
+    /// What [`AddressBook::next_time`] found since the last change, and for which question.
+    due: Cell<Option<(bool, Option<Time>)>>,
     rng: Rng,
     dialing: usize,
+}
+
+/// Whether an address stands for one host, as far as that can be told: addresses of local networks and of this machine are
+/// not its own, and several peers may share one.
+pub(crate) fn is_one_hosts(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => !(ip.is_private() || ip.is_loopback() || ip.is_link_local()),
+        IpAddr::V6(ip) => !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()),
+    }
 }
 
 /// Whether an address can be a peer's at all.
@@ -59,64 +86,106 @@ fn is_dialable(addr: SocketAddr) -> bool {
 }
 
 impl AddressBook {
-    pub(crate) fn new(rng: Rng) -> AddressBook {
-        AddressBook { known: BTreeMap::new(), rng, dialing: 0 }
+    /// `own`: where we listen; `near_only`: take addresses of local networks and of this machine only.
+    pub(crate) fn new(own: impl IntoIterator<Item = SocketAddr>, near_only: bool, rng: Rng) -> AddressBook {
+        AddressBook {
+            known: BTreeMap::new(),
+            bounds: Bounds::default(),
+            own: own.into_iter().collect(),
+            near_only,
+            private: false,
+            due: Cell::new(None),
+            rng,
+            dialing: 0,
+        }
     }
 
     /// Takes addresses in. A privileged port is believed only from a tracker, the user or the link (reliability.md B6).
     pub(crate) fn add(&mut self, now: Time, source: Source, addrs: &[SocketAddr]) {
         for &addr in addrs {
-            let trusted = source <= Source::Tracker;
-            if !is_dialable(addr) || (addr.port() < 1024 && !trusted) {
-                continue;
-            }
-            if let Some(known) = self.known.get_mut(&addr) {
-                if source < known.source {
-                    known.source = source;
-                    if let State::Idle { not_before } = &mut known.state {
-                        *not_before = now;
-                    }
-                }
-                continue;
-            }
-            if self.known.len() >= MAX_KNOWN && !self.make_room(source) {
-                continue;
-            }
-            self.known.insert(
-                addr,
-                Known {
-                    source,
-                    state: State::Idle { not_before: now },
-                    tries: 0,
-                    window_since: now,
-                    failures: 0,
-                    seed: false,
-                },
-            );
+            self.add_one(now, source, None, addr);
         }
     }
 
+    /// Takes an address in that another peer, at `namer`, named (BEP 11).
+    pub(crate) fn add_named(&mut self, now: Time, namer: IpAddr, addr: SocketAddr) {
+        self.add_one(now, Source::Pex, Some(namer), addr);
+    }
+
+    fn add_one(&mut self, now: Time, source: Source, namer: Option<IpAddr>, addr: SocketAddr) {
+        let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
+        let trusted = source <= Source::Tracker;
+        let near = !is_one_hosts(addr.ip());
+        if !is_dialable(addr) || (addr.port() < 1024 && !trusted) || self.own.contains(&addr) {
+            return;
+        }
+        if (self.near_only && !near && source != Source::User) || (self.private && source.is_public()) {
+            return;
+        }
+        if let Some(known) = self.known.get_mut(&addr) {
+            if source < known.source {
+                known.source = source;
+                if let Some(namer) = known.namer.take() {
+                    self.bounds.unnamed(namer);
+                }
+                if let State::Idle { not_before } = &mut known.state {
+                    *not_before = now;
+                }
+                self.due.set(None);
+            }
+            return;
+        }
+        // What the user and the link name is bounded by itself.
+        if source > Source::Link && !self.bounds.has_room_for(addr.ip()) {
+            return;
+        }
+        if namer.is_some_and(|namer| !self.bounds.may_name(namer)) {
+            return;
+        }
+        if self.known.len() >= MAX_KNOWN && !self.make_room(now, source) {
+            return;
+        }
+        let tries = self.bounds.entered(addr, namer).unwrap_or(Tries { count: 0, since: now });
+        let state = State::Idle { not_before: now };
+        self.known.insert(addr, Known { source, namer, state, tries, failures: 0, seed: false });
+        self.due.set(None);
+    }
+
     /// Drops one idle address of a source that is trusted no more than `source`; the most often failed goes first.
-    fn make_room(&mut self, source: Source) -> bool {
+    fn make_room(&mut self, now: Time, source: Source) -> bool {
+        let idle = |known: &Known| matches!(known.state, State::Idle { .. }) && known.source >= source;
+        let worse = |known: &Known| known.failures > 0 || known.source > source;
         let worst = self
             .known
             .iter()
-            .filter(|(_, known)| matches!(known.state, State::Idle { .. }) && known.source >= source)
+            .filter(|(_, known)| idle(known) && worse(known))
             .max_by_key(|(_, known)| (known.failures, known.source))
-            .filter(|(_, known)| known.failures > 0 || known.source > source)
-            .map(|(&addr, _)| addr);
-        worst.is_some_and(|addr| self.known.remove(&addr).is_some())
+            .map(|(&addr, known)| (addr, known.namer, known.tries));
+        let Some((addr, namer, tries)) = worst else { return false };
+        let left = self.bounds.left(now, addr, namer, tries, TRY_WINDOW);
+        left && self.known.remove(&addr).is_some()
     }
 
-    /// The next address to dial, now marked as being dialed: by trust, then fewest failures, then at random.
-    pub(crate) fn next(&mut self, now: Time, seeds_too: bool) -> Option<SocketAddr> {
-        let mut best: Option<((Source, u32), SocketAddr)> = None;
+    /// The next address to dial, now marked as being dialed: by trust, then fewest failures, then by what goes best with
+    /// our own address (BEP 40), of which `ours` gives the one for a family, then at random.
+    pub(crate) fn next(
+        &mut self,
+        now: Time,
+        seeds_too: bool,
+        ours: impl Fn(IpAddr) -> Option<SocketAddr>,
+    ) -> Option<SocketAddr> {
+        let mut best: Option<((Source, u32, Reverse<Option<u32>>), SocketAddr)> = None;
         let mut ties = 0_u64;
         for (&addr, known) in &mut self.known {
             if !known.may_dial(now) || (known.seed && !seeds_too) {
                 continue;
             }
             let key = (known.source, known.failures);
+            if best.is_some_and(|((source, failures, _), _)| (source, failures) < key) {
+                continue;
+            }
+            let rank = ours(addr.ip()).and_then(|ours| priority(ours, addr));
+            let key = (key.0, key.1, Reverse(rank));
             match &best {
                 Some((held, _)) if *held < key => {}
                 Some((held, _)) if *held == key => {
@@ -134,14 +203,23 @@ impl AddressBook {
         let (_, addr) = best?;
         let known = self.known.get_mut(&addr)?;
         known.state = State::Dialing;
-        known.tries += 1;
+        known.tries.count += 1;
         self.dialing += 1;
+        self.due.set(None);
         Some(addr)
     }
 
     /// When an address may be dialed again, if one waits for its time.
     pub(crate) fn next_time(&self, seeds_too: bool) -> Option<Time> {
-        self.known.values().filter(|known| seeds_too || !known.seed).filter_map(Known::due).min()
+        // Asked for after every event, and the book is long.
+        if let Some((asked, found)) = self.due.get()
+            && asked == seeds_too
+        {
+            return found;
+        }
+        let due = self.known.values().filter(|known| seeds_too || !known.seed).filter_map(Known::due).min();
+        self.due.set(Some((seeds_too, due)));
+        due
     }
 
     /// How many dials are under way.
@@ -155,7 +233,22 @@ impl AddressBook {
     }
 
     pub(crate) fn failed(&mut self, now: Time, addr: SocketAddr) {
+        if let Some(namer) = self.known.get(&addr).and_then(|known| known.namer) {
+            self.bounds.tried(namer, false);
+        }
         self.leave(now, addr, true);
+    }
+
+    /// Whether the user typed it or the link carries it.
+    pub(crate) fn is_chosen(&self, addr: SocketAddr) -> bool {
+        self.known.get(&addr).is_some_and(|known| known.source <= Source::Link)
+    }
+
+    /// Whether a dial that was ordered is still wanted.
+    pub(crate) fn wants_dial(&self, addr: SocketAddr) -> bool {
+        self.known
+            .get(&addr)
+            .is_some_and(|known| known.state == State::Dialing && !(self.private && known.source.is_public()))
     }
 
     /// A connection to this address (that it listens on, or that was dialed) is open.
@@ -164,10 +257,14 @@ impl AddressBook {
         if let Some(known) = self.known.get_mut(&addr) {
             if known.state == State::Dialing {
                 *dialing -= 1;
+                if let Some(namer) = known.namer {
+                    self.bounds.tried(namer, true);
+                }
             }
             if known.state != State::Never {
                 known.state = State::Connected;
             }
+            self.due.set(None);
         }
     }
 
@@ -189,21 +286,45 @@ impl AddressBook {
         let wait = RETRY_FIRST.saturating_mul(1 << known.failures.saturating_sub(1).min(10)).min(RETRY_MAX);
         let jitter = wait.mul_f64(self.rng.unit() * 0.2);
         known.state = State::Idle { not_before: now + wait + jitter };
+        self.due.set(None);
+        if self.private && known.source.is_public() {
+            self.remove(now, addr);
+        }
     }
 
     /// It has everything: a seed does not dial it.
     pub(crate) fn is_seed(&mut self, addr: SocketAddr) {
         if let Some(known) = self.known.get_mut(&addr) {
             known.seed = true;
+            self.due.set(None);
         }
     }
 
     /// Drops what the DHT, other peers and the local network said: the torrent turned out to be private (BEP 27).
-    pub(crate) fn forget_public(&mut self) {
-        self.known.retain(|_, known| {
-            !matches!(known.source, Source::Lan | Source::Dht | Source::Pex)
-                || !matches!(known.state, State::Idle { .. })
-        });
+    pub(crate) fn forget_public(&mut self, now: Time) {
+        let idle_public = |known: &Known| known.source.is_public() && matches!(known.state, State::Idle { .. });
+        let gone: Vec<SocketAddr> =
+            self.known.iter().filter(|(_, known)| idle_public(known)).map(|(&addr, _)| addr).collect();
+        self.private = true;
+        for addr in gone {
+            self.remove(now, addr);
+        }
+    }
+
+    /// Whether a source named it that a private torrent must not use.
+    pub(crate) fn is_public(&self, addr: SocketAddr) -> bool {
+        self.known.get(&addr).is_some_and(|known| known.source.is_public())
+    }
+
+    /// Forgets an address, or at least never dials it where its tries cannot be remembered otherwise.
+    fn remove(&mut self, now: Time, addr: SocketAddr) {
+        let Some(known) = self.known.get(&addr) else { return };
+        if self.bounds.left(now, addr, known.namer, known.tries, TRY_WINDOW) {
+            self.known.remove(&addr);
+            self.due.set(None);
+        } else {
+            self.never(addr);
+        }
     }
 
     /// Never dial it again.
@@ -213,6 +334,7 @@ impl AddressBook {
                 self.dialing -= 1;
             }
             known.state = State::Never;
+            self.due.set(None);
         }
     }
 
@@ -220,85 +342,26 @@ impl AddressBook {
         assert!(self.known.len() <= MAX_KNOWN);
         let dialing = self.known.values().filter(|known| known.state == State::Dialing).count();
         assert_eq!(dialing, self.dialing, "dials under way");
+        self.bounds.check_invariants(self.known.iter().map(|(&addr, known)| (addr, known.namer)));
     }
 }
 
 impl Known {
     fn may_dial(&mut self, now: Time) -> bool {
-        if now.since(self.window_since) >= TRY_WINDOW {
-            self.window_since = now;
-            self.tries = 0;
+        if now.since(self.tries.since) >= TRY_WINDOW {
+            self.tries = Tries { count: 0, since: now };
         }
         self.due().is_some_and(|due| due <= now)
     }
 
     fn due(&self) -> Option<Time> {
         let State::Idle { not_before } = self.state else { return None };
-        if self.tries >= MAX_TRIES && self.source != Source::User {
-            return Some(not_before.max(self.window_since + TRY_WINDOW));
+        if self.tries.count >= MAX_TRIES && self.source != Source::User {
+            return Some(not_before.max(self.tries.since + TRY_WINDOW));
         }
         Some(not_before)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn addr(n: u32) -> SocketAddr {
-        SocketAddr::from((std::net::Ipv4Addr::from(0x0a00_0000 + n), 6881))
-    }
-
-    #[test]
-    fn an_address_is_tried_three_times_in_ten_minutes_and_a_typed_one_more() {
-        for (source, most) in [(Source::Pex, 3), (Source::User, 100)] {
-            let mut book = AddressBook::new(Rng::new(1));
-            book.add(Time::ZERO, source, &[addr(1)]);
-            let mut tries = 0;
-            for second in 0..590 {
-                let now = Time::from_secs(second);
-                while let Some(addr) = book.next(now, true) {
-                    tries += 1;
-                    book.failed(now, addr);
-                }
-                book.check_invariants();
-            }
-            assert!(tries <= most && tries >= 3, "{source:?}: {tries}");
-            assert_eq!(book.next(Time::from_secs(700), true), Some(addr(1)));
-        }
-    }
-
-    #[test]
-    fn a_flood_of_addresses_is_bounded_and_spares_what_the_user_typed() {
-        let mut book = AddressBook::new(Rng::new(1));
-        book.add(Time::ZERO, Source::User, &[addr(0)]);
-        for n in 1..100_000 {
-            book.add(Time::ZERO, Source::Pex, &[addr(n)]);
-        }
-        book.check_invariants();
-        assert_eq!(book.next(Time::ZERO, true), Some(addr(0)));
-    }
-
-    #[test]
-    fn what_cannot_be_a_peer_is_left_out() {
-        let mut book = AddressBook::new(Rng::new(1));
-        let bad =
-            ["0.0.0.0:1", "224.0.0.1:6881", "255.255.255.255:6881", "10.0.0.1:0", "10.0.0.1:80", "[ff02::1]:6881"];
-        book.add(Time::ZERO, Source::Dht, &bad.map(|text| text.parse().unwrap()));
-        assert_eq!(book.len(), 0);
-        book.add(Time::ZERO, Source::Tracker, &["10.0.0.1:80".parse().unwrap()]);
-        assert_eq!(book.len(), 1);
-    }
-
-    #[test]
-    fn a_banned_address_is_never_dialed_again() {
-        let mut book = AddressBook::new(Rng::new(1));
-        book.add(Time::ZERO, Source::User, &[addr(1)]);
-        assert_eq!(book.next(Time::ZERO, true), Some(addr(1)));
-        book.never(addr(1));
-        book.disconnected(Time::ZERO, addr(1), true);
-        book.add(Time::ZERO, Source::User, &[addr(1)]);
-        assert_eq!(book.next(Time::from_secs(10_000), true), None);
-        book.check_invariants();
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! What a swarm is told once, at its start.
 
 use shoal_metainfo::InfoHashes;
+use std::net::SocketAddr;
 
 /// One torrent's configuration; the seed comes beside it.
 #[derive(Debug, Clone)]
@@ -11,6 +12,10 @@ pub struct SwarmConfig {
     pub peer_id: [u8; 20],
     /// Where we listen, told to peers (BEP 10 `p`); `None` if we do not.
     pub listen_port: Option<u16>,
+    /// Addresses on which we listen, never dialed.
+    pub own_addresses: Vec<SocketAddr>,
+    /// Dial only addresses of local networks and of this machine, and what the user typed.
+    pub near_only: bool,
     /// Trackers by tier (BEP 12).
     pub trackers: Vec<Vec<String>>,
     /// Whether the DHT is asked for peers (BEP 5).
@@ -38,6 +43,8 @@ impl SwarmConfig {
             hashes,
             peer_id,
             listen_port: None,
+            own_addresses: Vec::new(),
+            near_only: false,
             trackers: Vec::new(),
             dht: false,
             dht_port: None,

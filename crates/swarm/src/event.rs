@@ -47,6 +47,13 @@ pub enum Source {
     Incoming,
 }
 
+impl Source {
+    /// Whether a private torrent must not use it (BEP 27): everything but trackers and what the user or the link names.
+    pub(crate) fn is_public(self) -> bool {
+        matches!(self, Source::Lan | Source::Dht | Source::Pex)
+    }
+}
+
 /// Who opened a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Direction {
@@ -376,6 +383,8 @@ pub enum DisconnectReason {
     Idle,
     /// A better peer takes its place.
     Replaced,
+    /// The torrent is private, and no tracker named it (BEP 27).
+    Private,
     /// There is no room for it.
     Full,
     /// The swarm stops.

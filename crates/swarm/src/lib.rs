@@ -16,10 +16,13 @@ mod host;
 mod layers;
 mod metadata;
 mod peer;
+mod pex;
+mod priority;
 mod rate;
 mod reach;
 mod reason;
 mod seek;
+mod seen;
 mod swarm;
 #[cfg(test)]
 mod tests;

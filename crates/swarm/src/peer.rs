@@ -6,6 +6,7 @@
 
 use crate::blame::Sender;
 use crate::event::{Direction, PeerKey};
+use crate::pex::PexState;
 use crate::rate::Rate;
 use shoal_layout::{BLOCK_LENGTH, BlockRef, Layout, MAX_PIECES, PieceIndex};
 use shoal_machine::Time;
@@ -156,6 +157,10 @@ pub(crate) struct Peer {
     pub(crate) hashes_served: u64,
     /// Bytes of blocks that came without having been asked for.
     pub(crate) unrequested: u64,
+    /// What it was told of other peers, and told us.
+    pub(crate) pex: PexState,
+    /// When it connected.
+    pub(crate) since: Time,
     /// Verified payload that came from it.
     pub(crate) gave_good: bool,
 }
@@ -208,6 +213,8 @@ impl Peer {
             metadata_served: 0,
             hashes_served: 0,
             unrequested: 0,
+            pex: PexState::default(),
+            since: now,
             gave_good: false,
         }
     }

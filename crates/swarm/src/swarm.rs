@@ -8,6 +8,7 @@
 //! - queues are bounded: requests and uploads a peer (`peer.rs`), addresses (`address.rs`), bytes in assembly.
 
 mod connections;
+mod exchange;
 mod fetches;
 mod hashes;
 mod messages;
@@ -32,6 +33,7 @@ use crate::peer::Peer;
 use crate::rate::Rate;
 use crate::reach::Reach;
 use crate::seek::SeekSchedule;
+use crate::seen::SeenAs;
 use crate::web_seeds::WebSeeds;
 use shoal_machine::{Effects, Machine, Rng, Time};
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,6 +69,10 @@ pub struct Swarm<P> {
     /// How dials ended.
     reach: Reach,
     web_seeds: WebSeeds,
+    /// Our own addresses as peers see them.
+    seen_as: SeenAs,
+    /// How often the list of those we are connected to changed, as others would be told of it.
+    peer_changes: u64,
     schedule: AnnounceSchedule,
     seek: SeekSchedule,
     choker: Choker,
@@ -114,9 +120,11 @@ impl<P> Swarm<P> {
             now: Time::ZERO,
             phase,
             peers: BTreeMap::new(),
-            addresses: AddressBook::new(rng.fork("addresses")),
             reach: Reach::default(),
             web_seeds: WebSeeds::new(&config.web_seeds, rng.fork("web seeds")),
+            addresses: AddressBook::new(config.own_addresses.clone(), config.near_only, rng.fork("addresses")),
+            seen_as: SeenAs::default(),
+            peer_changes: 0,
             schedule: AnnounceSchedule::new(config.trackers.clone(), rng.fork("announce")),
             seek: SeekSchedule::new(config.dht, config.lan, has_info, names_trackers, rng.fork("seek")),
             choker: Choker::new(rng.fork("choker")),
@@ -145,21 +153,13 @@ impl<P> Swarm<P> {
         }
     }
 
-    /// Whether this torrent may use its trackers only (BEP 27). Not known before the metadata is.
-    fn is_private(&self) -> bool {
-        matches!(&self.phase, Phase::Transfer(transfer) if transfer.info.private())
-    }
-
     /// Whether everything that was chosen is there.
     fn is_complete(&self) -> bool {
         matches!(&self.phase, Phase::Transfer(transfer) if transfer.complete)
     }
 
     fn found(&mut self, source: Source, addrs: &[std::net::SocketAddr]) {
-        let public = matches!(source, Source::Lan | Source::Dht | Source::Pex);
-        if !(public && self.is_private()) {
-            self.addresses.add(self.now, source, addrs);
-        }
+        self.addresses.add(self.now, source, addrs);
     }
 
     fn stop(&mut self, out: &mut Effects<Effect<P>>) {
@@ -343,9 +343,7 @@ impl<P> Machine for Swarm<P> {
             if !self.peers.is_empty() {
                 consider(Some(self.next_tick.min(self.next_choke)));
             }
-            if self.peers.len() + self.addresses.dialing() < self.config.max_peers
-                && self.addresses.dialing() < MAX_DIALS
-            {
+            if self.has_room_to_dial() {
                 consider(self.addresses.next_time(!self.is_complete()));
             }
             match &self.phase {

@@ -53,9 +53,11 @@ impl NewTorrent {
         };
         let web_seeds = if downloads { web_seeds(&add.source) } else { Vec::new() };
         let (purpose, sequential) = purpose(add.mode);
-        let trackers = trackers(&add.source, &add.typed_trackers);
+        let trackers = if shared.config.lan_only { Vec::new() } else { trackers(&add.source, &add.typed_trackers) };
         let config = SwarmConfig {
             listen_port: Some(shared.port),
+            own_addresses: shared.own_addresses.clone(),
+            near_only: shared.config.lan_only,
             trackers,
             web_seeds: web_seeds.clone(),
             sequential,

@@ -12,8 +12,8 @@ use crate::progress::TorrentEvent;
 use shoal_discovery::server_number;
 use shoal_metainfo::{Info, PieceLayers, Torrent};
 use shoal_swarm::{
-    AnnounceEvent, AnnounceReply, AnnounceRequest, Effect, Event, HostEvent, Notice, PeerKey, Source, SourceError,
-    SourceErrorKind, TrackerKey, TrackerServer,
+    AnnounceEvent, AnnounceReply, AnnounceRequest, DialFailure, Effect, Event, HostEvent, Notice, PeerKey, Source,
+    SourceError, SourceErrorKind, TrackerKey, TrackerServer,
 };
 use shoal_wire::Handshake;
 use std::net::SocketAddr;
@@ -109,6 +109,11 @@ impl TorrentTask {
     }
 
     pub(super) fn dial(&mut self, addr: SocketAddr) {
+        // It waited for its turn, and the torrent may have turned out to be private meanwhile.
+        if !self.swarm.wants_dial(addr) {
+            self.tell_host(HostEvent::DialEnded(self.key));
+            return self.feed(Event::DialFailed { addr, failure: DialFailure::Broke });
+        }
         let mine = self.handshake(self.hashes.wire());
         let ours: Vec<[u8; 20]> = self.hashes.all_wire().collect();
         let (inbox, shared) = (self.inbox.clone(), self.shared.clone());

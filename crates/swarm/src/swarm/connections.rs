@@ -1,13 +1,15 @@
 //! Peers that come, go, are dialed, and are shown the door.
 
 use super::{MAX_DIALS, Phase, Swarm};
+use crate::address::is_one_hosts;
 use crate::blame::Sender;
 use crate::event::{Direction, DisconnectReason, Effect, Notice, PeerKey};
 use crate::peer::{MAX_QUEUED_UPLOADS, Peer};
+use crate::priority::priority;
 use shoal_machine::Effects;
 use shoal_wire::{Extended, ExtendedHandshake, Handshake, Message, extension_ids};
 use std::cmp::Ordering;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A keep-alive is sent after so long a silence of ours (BEP 3: two minutes is usual).
@@ -16,6 +18,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(100);
 const SILENCE: Duration = Duration::from_secs(180);
 /// A new peer is presumed to have something for us for so long, unless it says what it has. Chosen: some round trips.
 const PRESUMED: Duration = Duration::from_secs(3);
+/// So long a new peer keeps its place whoever comes. Chosen: until an optimistic unchoke and its first blocks (BEP 3).
+const GRACE: Duration = Duration::from_secs(60);
 /// Distrusted ids and addresses kept, at most. Chosen.
 const MAX_BANNED: usize = 4_096;
 /// Ids of peers that left with everything, kept at most; more are not counted. Chosen: 80 KiB.
@@ -23,15 +27,6 @@ const MAX_LEFT_COMPLETE: usize = 4_096;
 /// Bytes that nobody asked for, from one peer, beyond which it is one that floods. Chosen: what a slow cancel leaves
 /// behind is at most a pipeline.
 const MAX_UNREQUESTED_BYTES: u64 = 64 << 20;
-
-/// Whether an address stands for one peer, as far as that can be told: on a local network or one machine (where addresses
-/// are private or loopback) several peers share one, and a ban must not hit the others.
-fn is_one_peers(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => !(ip.is_private() || ip.is_loopback() || ip.is_link_local()),
-        IpAddr::V6(ip) => !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()),
-    }
-}
 
 impl<P> Swarm<P> {
     pub(super) fn connected(
@@ -45,7 +40,13 @@ impl<P> Swarm<P> {
         assert!(!self.peers.contains_key(&key), "{key:?} is in use");
         let slot = crate::swarm::transfer::slot(key);
         assert!(crate::web_seeds::seed_of(slot).is_none(), "the last numbers are web seeds'");
-        let refusal = self.refusal(addr, direction, &handshake);
+        let mut refusal = self.refusal(addr, direction, &handshake);
+        if refusal == Some(DisconnectReason::Full)
+            && let Some(worse) = self.worse_than(addr)
+        {
+            self.close(worse, DisconnectReason::Replaced, out);
+            refusal = None;
+        }
         let older = self.same_peer(&handshake);
         if direction == Direction::Outgoing {
             match refusal {
@@ -82,6 +83,7 @@ impl<P> Swarm<P> {
         }
         self.peers.insert(key, peer);
         self.rivals_changed = true;
+        self.peer_changes += 1;
         self.greet(key, out);
         self.touch(key);
     }
@@ -111,13 +113,33 @@ impl<P> Swarm<P> {
             let replaces = older.direction != direction && (direction == Direction::Outgoing) == ours_stays;
             return (!replaces).then_some(DisconnectReason::Duplicate);
         }
+        if direction == Direction::Outgoing && self.is_private() && self.addresses.is_public(addr) {
+            return Some(DisconnectReason::Private);
+        }
         (self.peers.len() >= self.config.max_peers).then_some(DisconnectReason::Full)
+    }
+
+    /// Who makes room for a peer at `addr` in a full swarm: of those with whom nothing is exchanged the one that goes worst with
+    /// us, if the new one goes better (BEP 40).
+    fn worse_than(&self, addr: SocketAddr) -> Option<PeerKey> {
+        let now = self.now;
+        let idle = |peer: &&Peer| {
+            let chosen = [Some(peer.addr), peer.listens_on()].into_iter().flatten();
+            now.since(peer.since) >= GRACE
+                && peer.download.over(now, 20) == 0
+                && peer.upload.over(now, 20) == 0
+                && !chosen.into_iter().any(|addr| self.addresses.is_chosen(addr))
+        };
+        let rank = |addr: SocketAddr| priority(self.own_addr(addr.ip())?, addr);
+        let ranked = self.peers.values().filter(idle).filter_map(|peer| Some((rank(peer.sender().addr)?, peer.key)));
+        let (worst, key) = ranked.min()?;
+        (rank(addr)? > worst).then_some(key)
     }
 
     /// Whether this one lied before: by its id, by where it listens, or, where an address is one peer's, by its address.
     pub(super) fn is_banned(&self, sender: Sender) -> bool {
         self.banned.iter().any(|banned| {
-            let same_host = banned.addr.ip() == sender.addr.ip() && is_one_peers(sender.addr.ip());
+            let same_host = banned.addr.ip() == sender.addr.ip() && is_one_hosts(sender.addr.ip());
             same_host || banned.addr == sender.addr || banned.peer_id == sender.peer_id
         })
     }
@@ -129,6 +151,7 @@ impl<P> Swarm<P> {
     /// What is said right after the handshakes: the extension handshake (BEP 10), what we have (BEP 3, 6), and the
     /// pieces that a beginner may ask for while choked (BEP 6).
     fn greet(&mut self, key: PeerKey, out: &mut Effects<Effect<P>>) {
+        let may_exchange = self.may_exchange();
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.last_sent = self.now;
         let fast = peer.fast();
@@ -140,6 +163,7 @@ impl<P> Swarm<P> {
             let upload_only = matches!(&self.phase, Phase::Transfer(transfer) if transfer.complete);
             let ours = ExtendedHandshake {
                 ut_metadata: Some(extension_ids::UT_METADATA),
+                ut_pex: may_exchange.then_some(extension_ids::UT_PEX),
                 lt_donthave: Some(extension_ids::LT_DONTHAVE),
                 upload_only_id: Some(extension_ids::UPLOAD_ONLY),
                 client: Some(self.config.client.clone()),
@@ -203,6 +227,7 @@ impl<P> Swarm<P> {
         let Some(peer) = self.peers.remove(&key) else { return false };
         self.touched.remove(&key);
         self.rivals_changed = true;
+        self.peer_changes += 1;
         if peer.is_seed() && self.left_complete.len() < MAX_LEFT_COMPLETE {
             self.left_complete.insert(peer.handshake.peer_id);
         }
@@ -289,18 +314,32 @@ impl<P> Swarm<P> {
             self.check_snubbing(key, out);
             self.check_hash_requests(key, out);
         }
+        self.exchange(out);
         self.touch_all = true;
         self.uploads_due = true;
         self.demand_due = true;
     }
 
+    /// Whether another dial may be ordered. While files are prepared none is: what was fetched may say that the torrent is
+    /// private.
+    pub(super) fn has_room_to_dial(&self) -> bool {
+        self.peers.len() + self.addresses.dialing() < self.config.max_peers
+            && self.addresses.dialing() < MAX_DIALS
+            && !matches!(self.phase, Phase::Preparing)
+    }
+
+    /// Whether a dial that was ordered should still go out.
+    pub fn wants_dial(&self, addr: SocketAddr) -> bool {
+        !self.stopping && !matches!(self.phase, Phase::Preparing) && self.addresses.wants_dial(addr)
+    }
+
     /// Dials while there is room for more peers.
     pub(super) fn dial(&mut self, out: &mut Effects<Effect<P>>) {
         let seeds_too = !self.is_complete();
-        while self.peers.len() + self.addresses.dialing() < self.config.max_peers
-            && self.addresses.dialing() < MAX_DIALS
-        {
-            let Some(addr) = self.addresses.next(self.now, seeds_too) else { break };
+        while self.has_room_to_dial() {
+            let (seen_as, port) = (&self.seen_as, self.config.listen_port);
+            let ours = |ip| Some(SocketAddr::new(seen_as.from(ip)?, port?));
+            let Some(addr) = self.addresses.next(self.now, seeds_too, ours) else { break };
             out.push(Effect::Dial { addr });
         }
     }

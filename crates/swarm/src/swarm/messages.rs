@@ -143,7 +143,8 @@ impl<P> Swarm<P> {
                     self.close(key, DisconnectReason::Uninteresting, out);
                 }
             }
-            Extended::Pex(_) | Extended::Unknown { .. } => {}
+            Extended::Pex(message) => self.pex(key, &message, out),
+            Extended::Unknown { .. } => {}
         }
     }
 
@@ -151,7 +152,14 @@ impl<P> Swarm<P> {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.upload_only |= handshake.upload_only;
         let offer = handshake.ut_metadata.and(handshake.metadata_size);
+        if let (Some(ours), true) = (handshake.your_ip, peer.extensions.is_none()) {
+            self.seen_as.said(peer.addr.ip(), ours);
+        }
+        if handshake.ut_pex.is_some() && peer.pex.next.is_none() {
+            peer.pex.next = Some(self.now + crate::pex::FIRST);
+        }
         peer.extensions = Some(handshake);
+        self.peer_changes += 1;
         let sender = peer.sender();
         if let Some(addr) = peer.listens_on() {
             self.addresses.connected(addr);

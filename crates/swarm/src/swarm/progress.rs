@@ -130,6 +130,7 @@ impl DisconnectReason {
             DisconnectReason::Uninteresting => "nothing left to exchange",
             DisconnectReason::Idle => "silent for too long",
             DisconnectReason::Replaced => "replaced by a better peer",
+            DisconnectReason::Private => "not named by a tracker of the private torrent",
             DisconnectReason::Full => "no room for another peer",
             DisconnectReason::Stopping => "stopping",
         }

@@ -237,7 +237,7 @@ impl<P> Swarm<P> {
         self.seek.ready(private);
         self.web_seeds_ready();
         if private {
-            self.addresses.forget_public();
+            self.become_private(out);
         }
         for key in misfits {
             self.fault(key, "pieces that the torrent does not have", out);

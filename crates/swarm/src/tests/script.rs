@@ -16,10 +16,20 @@ pub(super) const PIECE: u64 = 2 * BLOCK as u64;
 
 /// The info dictionary of a v1 torrent of `pieces` pieces, the last one short by `short` bytes.
 pub(super) fn info(pieces: u64, short: u64) -> Arc<Info> {
+    info_ending(pieces, short, "")
+}
+
+/// The same of a private torrent (BEP 27).
+pub(super) fn private_info(pieces: u64) -> Arc<Info> {
+    info_ending(pieces, 0, "7:privatei1e")
+}
+
+fn info_ending(pieces: u64, short: u64, end: &str) -> Arc<Info> {
     let mut bytes =
         format!("d6:lengthi{}e4:name1:a12:piece lengthi{PIECE}e6:pieces{}:", pieces * PIECE - short, pieces * 20)
             .into_bytes();
     bytes.extend((0..pieces * 20).map(|n| n as u8));
+    bytes.extend_from_slice(end.as_bytes());
     bytes.push(b'e');
     Arc::new(Info::parse(&bytes).unwrap().0)
 }
@@ -107,6 +117,18 @@ impl Script {
         }
         let addr = Script::addr(peer.0);
         self.feed(Event::Connected { peer, addr, direction: Direction::Outgoing, handshake });
+        peer
+    }
+
+    /// A peer at `addr` connects, and says the extension handshake.
+    pub(super) fn join_at(&mut self, addr: &str, direction: Direction, extensions: ExtendedHandshake) -> PeerKey {
+        let peer = PeerKey(self.next);
+        self.next += 1;
+        let mut peer_id = [0; 20];
+        peer_id[..4].copy_from_slice(&self.next.to_be_bytes());
+        let handshake = Handshake::new(self.info.hashes().wire(), peer_id, false, false);
+        self.feed(Event::Connected { peer, addr: addr.parse().unwrap(), direction, handshake });
+        self.say(peer, Message::Extended { id: 0, message: Extended::Handshake(extensions) });
         peer
     }
 
