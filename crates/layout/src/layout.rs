@@ -40,6 +40,8 @@ pub struct Layout {
     payload_length: u64,
     /// First byte and length of each file.
     files: Vec<(u64, u64)>,
+    /// The files that have data, in order: a million empty ones at one place must not be walked through for every block.
+    filled: Vec<u32>,
 }
 
 /// A run of bytes that lies in one file, or in a gap.
@@ -84,7 +86,8 @@ impl Layout {
         if pieces > u64::from(MAX_PIECES) {
             return Err(LayoutError::TooManyPieces(pieces));
         }
-        Ok(Layout { piece_length: piece_length as u32, total_length, payload_length, files })
+        let filled = (0..).zip(&files).filter(|(_, (_, length))| *length > 0).map(|(file, _)| file).collect();
+        Ok(Layout { piece_length: piece_length as u32, total_length, payload_length, files, filled })
     }
 
     /// Files one after another with no gaps, as a v1 torrent without padding has them (BEP 3).
@@ -241,20 +244,16 @@ impl Layout {
 
     /// The same for a run of the address space; what lies past its end is left out.
     pub fn slices_of(&self, span: Range<u64>) -> Slices<'_> {
-        // The first file that ends after the start; empty files never do unless they lie inside, and are skipped below.
-        let next = self.files.partition_point(|&(offset, length)| offset + length <= span.start);
-        let gap_start = next.checked_sub(1).map_or(0, |before| self.files[before].0 + self.files[before].1);
+        // The first file with data that ends after the start.
+        let next = self.filled.partition_point(|&file| self.file_span(FileIndex(file)).end <= span.start);
+        let gap_start = next.checked_sub(1).map_or(0, |before| self.file_span(FileIndex(self.filled[before])).end);
         Slices { layout: self, next, gap_start, at: span.start, end: span.end.min(self.total_length) }
     }
 
     /// The end of the last file byte at or before `end`.
     fn payload_end_before(&self, end: u64) -> u64 {
-        let after = self.files.partition_point(|&(offset, _)| offset < end);
-        self.files[..after]
-            .iter()
-            .rev()
-            .find(|&&(_, length)| length > 0)
-            .map_or(0, |&(offset, length)| (offset + length).min(end))
+        let after = self.filled.partition_point(|&file| self.file_span(FileIndex(file)).start < end);
+        after.checked_sub(1).map_or(0, |last| self.file_span(FileIndex(self.filled[last])).end.min(end))
     }
 }
 
@@ -262,6 +261,7 @@ impl Layout {
 #[derive(Debug, Clone)]
 pub struct Slices<'a> {
     layout: &'a Layout,
+    /// Place in the files with data of the one that comes next.
     next: usize,
     gap_start: u64,
     at: u64,
@@ -275,21 +275,18 @@ impl Iterator for Slices<'_> {
         if self.at >= self.end {
             return None;
         }
-        while self.layout.files.get(self.next).is_some_and(|&(offset, length)| length == 0 && offset <= self.at) {
-            self.next += 1;
-        }
-        let (file, start, stop) = match self.layout.files.get(self.next) {
-            Some(&(offset, length)) if offset <= self.at => {
-                let file = FileIndex(self.next as u32);
-                self.next += 1;
-                self.gap_start = offset + length;
-                (Some(file), offset, offset + length)
+        let (file, start, stop) = match self.layout.filled.get(self.next).map(|&file| FileIndex(file)) {
+            Some(file) => {
+                let span = self.layout.file_span(file);
+                if span.start <= self.at {
+                    self.next += 1;
+                    self.gap_start = span.end;
+                    (Some(file), span.start, span.end)
+                } else {
+                    (None, self.gap_start, span.start)
+                }
             }
-            following => {
-                let stop = self.layout.files[self.next..].iter().find(|&&(_, length)| length > 0);
-                debug_assert!(following.is_some() || stop.is_none());
-                (None, self.gap_start, stop.map_or(self.end, |&(offset, _)| offset))
-            }
+            None => (None, self.gap_start, self.end),
         };
         let stop = stop.min(self.end);
         let slice = FileSlice { file, offset: self.at - start, length: stop - self.at };

@@ -97,3 +97,21 @@ fn a_selection_wants_the_pieces_of_its_files() {
     assert_eq!(selection.payload_length(&layout), 5);
     assert!(Selection::all(&layout).is_all());
 }
+
+#[test]
+fn a_million_empty_files_at_one_place_cost_nothing_a_block() {
+    let mut lengths = vec![1];
+    lengths.resize(MAX_FILES - 1, 0);
+    lengths.push(1);
+    // 32 Ki blocks in the first piece, nearly all in the gap after the first file: a walk for each would be 3e10 steps.
+    let layout = Layout::aligned(u64::from(MAX_PIECE_LENGTH), &lengths).unwrap();
+    assert_eq!(layout.requests(PieceIndex(0)).map(|(_, block)| block.length).collect::<Vec<_>>(), [1]);
+    let gaps = (1..layout.blocks_in(PieceIndex(0))).map(|number| BlockRef {
+        piece: PieceIndex(0),
+        begin: number * BLOCK_LENGTH,
+        length: BLOCK_LENGTH,
+    });
+    for block in gaps {
+        assert!(layout.slices(block).all(|slice| slice.file.is_none()));
+    }
+}
