@@ -336,3 +336,5 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;
