@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use shoal_fuzz::torrents::{dict, int, text};
 use shoal_layout::{PieceIndex, Selection};
 use shoal_machine::Time;
-use shoal_metainfo::Info;
+use shoal_metainfo::{Info, PieceHashes};
 use shoal_storage::{Identity, Mode, OpenFiles, Place, Resume, Storage};
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -43,13 +43,16 @@ static KILLED: LazyLock<Killed> = LazyLock::new(|| {
     let resume = Resume::begin(&state, &identity, &storage, &resumed, &resumed.have).expect("begins");
     for piece in WRITTEN.map(PieceIndex) {
         let block = storage.layout().request(piece, 0).expect("a block a piece");
-        storage.write_piece(piece, &[(block, vec![7; block.length as usize])]).expect("written");
-        resume.written(Time::ZERO, piece, block.length);
-        resume.flush(Time::ZERO, &storage, true).expect("journaled");
+        let content = vec![7; block.length as usize];
+        let expected = PieceHashes { v1: Some(shoal_hash::sha1(&content)), v2: None };
+        resume.writing(&storage, piece).expect("announced");
+        storage.write_piece(piece, &[(block, content)]).expect("written");
+        resume.written(Time::ZERO, piece, block.length, expected);
+        let flush = resume.flush(Time::ZERO, &storage, true);
+        assert!(flush.gone.is_empty() && flush.data.is_none() && flush.journal.is_none());
     }
+    let journal = resume.path().to_owned();
     drop(resume);
-    let mut files = std::fs::read_dir(&state).expect("a state folder").filter_map(|entry| Some(entry.ok()?.path()));
-    let journal = files.find(|path| path.extension().is_some_and(|e| e == "resume")).expect("a journal");
     let good = std::fs::read(&journal).expect("readable");
     Killed { storage, identity, state, journal, good, _folder: folder }
 });

@@ -13,7 +13,7 @@ use shoal_pieces::Bitfield;
 use shoal_swarm::*;
 use shoal_wire::*;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +43,8 @@ struct Driver {
     dials: Vec<SocketAddr>,
     hash_requests: Vec<(PeerKey, HashRange)>,
     have: BTreeSet<PieceIndex>,
-    liars: BTreeSet<SocketAddr>,
+    /// Where somebody said something that the driver did not make sure is true. By host: ports are what peers say.
+    liars: BTreeSet<IpAddr>,
     wants_info: bool,
     ready: bool,
     stopping: bool,
@@ -135,7 +136,7 @@ impl Driver {
                     return Ok(());
                 }
                 // Whoever says anything may lie from here on.
-                self.liars.insert(self.peers[&peer].addr);
+                self.liars.insert(self.peers[&peer].addr.ip());
                 if let Some(message) = through_the_wire(message(u, &self.info)?, self.ready) {
                     self.feed(Event::Message { peer, message });
                 }
@@ -238,7 +239,7 @@ impl Driver {
             let Some(peer) = self.some_peer(u)?.filter(|peer| !self.peers[peer].closing) else { return Ok(()) };
             let block =
                 RawBlock { piece: u.int_in_range(0..=PIECES)?, begin: u.int_in_range(0..=1)? * BLOCK, length: BLOCK };
-            self.liars.insert(self.peers[&peer].addr);
+            self.liars.insert(self.peers[&peer].addr.ip());
             self.feed(Event::Unrequested { peer, block });
             return Ok(());
         }
@@ -247,7 +248,7 @@ impl Driver {
         self.grants.remove(&(peer, block));
         let payload = if u.ratio(1, 8)? { u.arbitrary()? } else { 0 };
         if payload != 0 {
-            self.liars.insert(self.peers[&peer].addr);
+            self.liars.insert(self.peers[&peer].addr.ip());
         }
         self.feed(Event::Block { peer, block, payload });
         Ok(())
@@ -278,7 +279,7 @@ impl Driver {
         let mut hashes =
             self.tree.proof(layer, u64::from(range.index), range.length, range.proof_layers).expect("answerable");
         if u.ratio(1, 2)? {
-            self.liars.insert(self.peers[&peer].addr);
+            self.liars.insert(self.peers[&peer].addr.ip());
             let place = u.choose_index(hashes.len())?;
             hashes[place][0] ^= 0xa5;
         }
@@ -414,7 +415,7 @@ impl Driver {
                 assert!(!there.closing, "closed twice");
                 there.closing = true;
                 if matches!(reason, DisconnectReason::Corrupt | DisconnectReason::Protocol(_)) {
-                    assert!(self.liars.contains(&there.addr), "closed one that only told the truth: {reason:?}");
+                    assert!(self.liars.contains(&there.addr.ip()), "closed one that only told the truth: {reason:?}");
                 }
                 self.grants.retain(|(of, _)| *of != peer);
                 self.hash_requests.retain(|(of, _)| *of != peer);
@@ -432,7 +433,7 @@ impl Driver {
             Effect::Announce { tracker, .. } => self.announces.push(tracker),
             Effect::Seek { via, .. } => self.seeks.push(via),
             Effect::Notice(Notice::Banned { addr, .. }) => {
-                assert!(self.liars.contains(&addr), "banned one that only told the truth");
+                assert!(self.liars.contains(&addr.ip()), "banned one that only told the truth");
             }
             Effect::Notice(Notice::Stopped) => assert!(self.stopping),
             _ => {}
