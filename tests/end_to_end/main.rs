@@ -17,3 +17,5 @@ mod kills;
 mod support;
 #[cfg(test)]
 mod transfer;
+#[cfg(test)]
+mod web_seeds;

@@ -11,6 +11,8 @@
 
 mod answer;
 mod location;
+#[cfg(test)]
+mod tests;
 
 pub use answer::{Answer, AnswerHead, interpret};
 pub use location::{FileRange, file_url, ranges};
@@ -24,7 +26,7 @@ use hyper::header::{
 };
 use shoal_layout::{BlockRef, FileIndex};
 use shoal_metainfo::Info;
-use shoal_swarm::{FetchFailure, FetchFault};
+use shoal_swarm::{FetchFailure, FetchFault, SourceError, SourceErrorKind};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -142,9 +144,9 @@ impl WebSeed {
     }
 
     fn original(&self, file: FileIndex) -> Result<Place, FetchFailure> {
-        let no_url = |reason: &str| FetchFailure {
+        let no_url = |text: &str| FetchFailure {
             fault: FetchFault::Missing(file),
-            reason: reason.to_owned(),
+            error: SourceError::new(SourceErrorKind::Unusable, text),
             retry_after: None,
         };
         let url = file_url(&self.url, &self.info, file).ok_or_else(|| no_url("a file's path fits into no URL"))?;
@@ -234,7 +236,8 @@ impl RunStream {
 }
 
 fn broken(what: &str, left: u64) -> FetchFailure {
-    FetchFailure { fault: FetchFault::Passing, reason: format!("{what}, {left} bytes too early"), retry_after: None }
+    let error = SourceError::new(SourceErrorKind::Nonsense, format!("{what}, {left} bytes too early"));
+    FetchFailure { fault: FetchFault::Passing, error, retry_after: None }
 }
 
 /// What an error means for the web seed.
@@ -246,5 +249,5 @@ fn failure(error: HttpError, range: &FileRange) -> FetchFailure {
         HttpError::Redirects => FetchFault::Missing(range.file),
         _ => FetchFault::Passing,
     };
-    FetchFailure { fault, reason: error.to_string(), retry_after: None }
+    FetchFailure { fault, error: SourceError::new(error.kind(), error.to_string()), retry_after: None }
 }

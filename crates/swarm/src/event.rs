@@ -211,8 +211,8 @@ impl<P> From<Wake> for Event<P> {
 pub struct FetchFailure {
     /// What it means for the web seed.
     pub fault: FetchFault,
-    /// One line for the user, not escaped.
-    pub reason: String,
+    /// What went wrong.
+    pub error: SourceError,
     /// How long the server asked us to wait (RFC 9110, `Retry-After`).
     pub retry_after: Option<Duration>,
 }
@@ -491,8 +491,8 @@ pub enum Notice {
         seed: WebSeedKey,
         /// What becomes of it.
         outcome: WebSeedOutcome,
-        /// Why: one line, not escaped.
-        reason: String,
+        /// Why.
+        error: SourceError,
     },
     /// The disk refused; the swarm waits and tries again by itself.
     DiskTrouble {

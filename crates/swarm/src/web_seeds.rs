@@ -12,6 +12,7 @@
 //! [`MAX_RUN_BYTES`]. Invariant: `fetching` counts a seed's fetches; a seed that is gone has none.
 
 use crate::event::{FetchKey, WebSeedKey};
+use crate::failure::SourceError;
 use crate::rate::Rate;
 use shoal_layout::{BLOCK_LENGTH, BlockRef, PieceIndex};
 use shoal_machine::{Rng, Time};
@@ -78,8 +79,8 @@ pub struct WebSeedStatus {
     pub good_pieces: u32,
     /// Bytes a second over the last five seconds.
     pub rate: u64,
-    /// What went wrong last, one line, not escaped; `None` while all is well.
-    pub trouble: Option<String>,
+    /// What went wrong last; `None` while all is well.
+    pub trouble: Option<SourceError>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +111,7 @@ pub(crate) struct WebSeed {
     missing_files: u32,
     /// It gave nothing for [`SLOW`].
     pub(crate) slow: bool,
-    trouble: Option<String>,
+    trouble: Option<SourceError>,
 }
 
 /// A run that is being fetched.
@@ -353,7 +354,7 @@ impl WebSeeds {
         &mut self,
         now: Time,
         key: WebSeedKey,
-        reason: String,
+        error: SourceError,
         retry_after: Option<Duration>,
     ) -> Option<WebSeedOutcome> {
         let jitter = 0.75 + self.rng.unit() / 2.0;
@@ -367,7 +368,7 @@ impl WebSeeds {
         seed.failures = seed.failures.saturating_add(1);
         seed.trusted = false;
         seed.state = State::Waiting { until: now + wait };
-        seed.trouble = Some(reason);
+        seed.trouble = Some(error);
         Some(WebSeedOutcome::Waits(wait))
     }
 
@@ -379,10 +380,10 @@ impl WebSeeds {
     }
 
     /// It lacks a file. It is given up if it lacks several and has shown none.
-    pub(crate) fn lacks_file(&mut self, key: WebSeedKey, reason: String) -> Option<WebSeedOutcome> {
+    pub(crate) fn lacks_file(&mut self, key: WebSeedKey, error: SourceError) -> Option<WebSeedOutcome> {
         let seed = self.get_mut(key).filter(|seed| !seed.is_gone())?;
         seed.missing_files += 1;
-        seed.trouble = Some(reason);
+        seed.trouble = Some(error);
         if seed.missing_files >= MAX_MISSING_FILES || seed.bits.is_empty() {
             seed.state = State::Gone;
             return Some(WebSeedOutcome::GivenUp);
@@ -391,10 +392,10 @@ impl WebSeeds {
     }
 
     /// It is not asked again.
-    pub(crate) fn give_up(&mut self, key: WebSeedKey, reason: String) {
+    pub(crate) fn give_up(&mut self, key: WebSeedKey, error: SourceError) {
         if let Some(seed) = self.get_mut(key) {
             seed.state = State::Gone;
-            seed.trouble = Some(reason);
+            seed.trouble = Some(error);
         }
     }
 

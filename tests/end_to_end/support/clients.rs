@@ -45,7 +45,7 @@ impl Hashes {
     }
 }
 
-fn driver() -> PathBuf {
+pub(crate) fn driver() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../tests/end_to_end/support/libtorrent_driver.py")
         .canonicalize()

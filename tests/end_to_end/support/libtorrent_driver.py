@@ -66,6 +66,8 @@ def create(job):
     t = lt.create_torrent(files, job["piece_length"], flags[job["format"]])
     for url in job.get("trackers", []):
         t.add_tracker(url)
+    for url in job.get("web_seeds", []):
+        t.add_url_seed(url)
     lt.set_piece_hashes(t, job["parent"])
     with open(job["output"], "wb") as f:
         f.write(lt.bencode(t.generate()))

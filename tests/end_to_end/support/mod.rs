@@ -5,6 +5,7 @@
 
 pub(crate) mod clients;
 pub(crate) mod net;
+pub(crate) mod nginx;
 pub(crate) mod peer;
 pub(crate) mod process;
 pub(crate) mod relay;

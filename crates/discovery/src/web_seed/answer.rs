@@ -4,7 +4,8 @@
 //! what was asked for, and from its first byte.
 
 use super::location::FileRange;
-use shoal_swarm::{FetchFailure, FetchFault};
+use shoal_swarm::SourceErrorKind::{Nonsense, Refusal};
+use shoal_swarm::{FetchFailure, FetchFault, SourceError, SourceErrorKind};
 use std::time::Duration;
 
 /// What of an answer's head matters; header values as text, `None` where absent (or no text).
@@ -45,25 +46,27 @@ pub fn interpret(head: &AnswerHead<'_>, asked: &FileRange, file_length: u64) -> 
     let encoding = head.content_encoding.map(str::trim).filter(|coding| !coding.is_empty());
     match head.status {
         200 | 206 if encoding.is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) => {
-            failed(FetchFault::Useless, "it compresses files, although it was asked not to".to_owned())
+            failed(FetchFault::Useless, Nonsense, "it compresses files, although it was asked not to".to_owned())
         }
         200 => whole(head, asked, file_length),
         206 => part(head, asked, file_length),
         301 | 302 | 303 | 307 | 308 => match head.location {
             Some(location) => Answer::Redirect(location.to_owned()),
-            None => failed(FetchFault::Missing(asked.file), "a redirect to nowhere".to_owned()),
+            None => failed(FetchFault::Missing(asked.file), Refusal, "a redirect to nowhere".to_owned()),
         },
         // 416: its file ends before our range does.
-        401 | 403 | 404 | 410 | 416 | 451 => {
-            failed(FetchFault::Missing(asked.file), format!("it answered {}{}", head.status, meaning(head.status)))
-        }
+        401 | 403 | 404 | 410 | 416 | 451 => failed(
+            FetchFault::Missing(asked.file),
+            Refusal,
+            format!("it answered {}{}", head.status, meaning(head.status)),
+        ),
         408 | 425 | 429 | 500..=599 => {
             // A date is not read: the wait then grows by itself.
             let retry_after = head.retry_after.and_then(|value| value.trim().parse().ok()).map(Duration::from_secs);
-            let reason = format!("it answered {}{}", head.status, meaning(head.status));
-            Answer::Failed(FetchFailure { fault: FetchFault::Passing, reason, retry_after })
+            let error = SourceError::new(Refusal, format!("it answered {}{}", head.status, meaning(head.status)));
+            Answer::Failed(FetchFailure { fault: FetchFault::Passing, error, retry_after })
         }
-        status => failed(FetchFault::Useless, format!("it answered {status}{}", meaning(status))),
+        status => failed(FetchFault::Useless, Nonsense, format!("it answered {status}{}", meaning(status))),
     }
 }
 
@@ -76,6 +79,7 @@ fn whole(head: &AnswerHead<'_>, asked: &FileRange, file_length: u64) -> Answer {
     if asked.first != 0 {
         return failed(
             FetchFault::Useless,
+            Nonsense,
             "it ignores ranges: asked for a part of a file, it sends all of it".to_owned(),
         );
     }
@@ -84,18 +88,26 @@ fn whole(head: &AnswerHead<'_>, asked: &FileRange, file_length: u64) -> Answer {
 
 fn part(head: &AnswerHead<'_>, asked: &FileRange, file_length: u64) -> Answer {
     let Some((first, last, total)) = head.content_range.and_then(content_range) else {
-        return failed(FetchFault::Useless, "it sends a part of a file and does not say which".to_owned());
+        return failed(FetchFault::Useless, Nonsense, "it sends a part of a file and does not say which".to_owned());
     };
     if let Some(total) = total.filter(|&total| total != file_length) {
         return other_file(asked, total, file_length);
     }
     if first != asked.first {
-        return failed(FetchFault::Useless, "it sends another part of a file than it was asked for".to_owned());
+        return failed(
+            FetchFault::Useless,
+            Nonsense,
+            "it sends another part of a file than it was asked for".to_owned(),
+        );
     }
     let sent = last - first + 1;
     let told = head.content_length.and_then(|value| value.trim().parse::<u64>().ok());
     if told.is_some_and(|told| told != sent) {
-        return failed(FetchFault::Useless, "its Content-Length and Content-Range contradict each other".to_owned());
+        return failed(
+            FetchFault::Useless,
+            Nonsense,
+            "its Content-Length and Content-Range contradict each other".to_owned(),
+        );
     }
     // A server may send less than it was asked for (RFC 9110, section 15.3.7); the rest is asked for again.
     Answer::Body { length: sent.min(asked.length), ends: sent <= asked.length }
@@ -117,11 +129,15 @@ fn content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
 }
 
 fn other_file(asked: &FileRange, theirs: u64, ours: u64) -> Answer {
-    failed(FetchFault::Missing(asked.file), format!("its file has {theirs} bytes where the torrent's has {ours}"))
+    failed(
+        FetchFault::Missing(asked.file),
+        Refusal,
+        format!("its file has {theirs} bytes where the torrent's has {ours}"),
+    )
 }
 
-fn failed(fault: FetchFault, reason: String) -> Answer {
-    Answer::Failed(FetchFailure { fault, reason, retry_after: None })
+fn failed(fault: FetchFault, kind: SourceErrorKind, text: impl Into<String>) -> Answer {
+    Answer::Failed(FetchFailure { fault, error: SourceError::new(kind, text), retry_after: None })
 }
 
 /// What a status means, for people.
@@ -150,7 +166,7 @@ mod tests {
 
     fn fault(answer: Answer) -> (FetchFault, String) {
         match answer {
-            Answer::Failed(failure) => (failure.fault, failure.reason),
+            Answer::Failed(failure) => (failure.fault, failure.error.text),
             other => panic!("{other:?}"),
         }
     }

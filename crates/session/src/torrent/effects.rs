@@ -216,7 +216,7 @@ impl TorrentTask {
             Notice::Banned { addr, reason } => {
                 self.report.event(TorrentEvent::Banned { addr, reason: reason.describe().to_owned() });
             }
-            Notice::WebSeed { seed, outcome, reason } => self.web_seed_trouble(seed, outcome, reason),
+            Notice::WebSeed { seed, outcome, error } => self.web_seed_trouble(seed, outcome, error.text),
             Notice::DiskTrouble { reason } => self.report.disk_trouble(reason),
             Notice::DiskRecovered => self.report.disk_recovered(),
             Notice::Stopped => self.stopped = true,

@@ -9,7 +9,9 @@ use crate::progress::TorrentEvent;
 use shoal_discovery::networks::Named;
 use shoal_discovery::web_seed::WebSeed;
 use shoal_layout::BlockRef;
-use shoal_swarm::{Event, FetchFailure, FetchFault, FetchKey, WebSeedKey, WebSeedOutcome};
+use shoal_swarm::{
+    Event, FetchFailure, FetchFault, FetchKey, SourceError, SourceErrorKind, WebSeedKey, WebSeedOutcome,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
@@ -48,8 +50,8 @@ impl TorrentTask {
         let permit = self.shared.web_connections.clone().try_acquire_owned();
         let (Some(files), Some(url), Ok(permit)) = (&self.files, self.web_seeds.urls.get(seed.0 as usize), permit)
         else {
-            let reason = "too many connections to web seeds are open".to_owned();
-            let failure = FetchFailure { fault: FetchFault::Busy, reason, retry_after: None };
+            let error = SourceError::new(SourceErrorKind::Refusal, "too many connections to web seeds are open");
+            let failure = FetchFailure { fault: FetchFault::Busy, error, retry_after: None };
             return self.answers.push(Event::FetchEnded { fetch: key, result: Err(failure) });
         };
         let info = files.info.clone();

@@ -7,6 +7,7 @@ use super::requests::cost;
 use super::{Phase, Swarm};
 use crate::blame::Giver;
 use crate::event::{Effect, FetchFailure, FetchFault, FetchKey, Notice, WebSeedKey};
+use crate::failure::{SourceError, SourceErrorKind};
 use crate::web_seeds::{STALLED, WebSeedOutcome, WebSeedStatus, slot};
 use shoal_layout::{BLOCK_LENGTH, BlockRef, FileIndex, Layout, PieceIndex};
 use shoal_machine::Effects;
@@ -125,19 +126,19 @@ impl<P> Swarm<P> {
     ) {
         let Some(seed) = self.drop_fetch(key) else { return };
         self.touch_fetches = true;
-        let Err(FetchFailure { fault, reason, retry_after }) = result else { return };
+        let Err(FetchFailure { fault, error, retry_after }) = result else { return };
         self.release_exclusive(seed);
         let outcome = match fault {
-            FetchFault::Passing => self.web_seeds.failed(self.now, seed, reason.clone(), retry_after),
+            FetchFault::Passing => self.web_seeds.failed(self.now, seed, error.clone(), retry_after),
             FetchFault::Busy => return self.web_seeds.busy(self.now, seed),
-            FetchFault::Missing(file) => self.lacks_file(seed, file, reason.clone(), out),
+            FetchFault::Missing(file) => self.lacks_file(seed, file, error.clone(), out),
             FetchFault::Useless => {
-                self.retire(seed, reason.clone(), out);
+                self.retire(seed, error.clone(), out);
                 Some(WebSeedOutcome::GivenUp)
             }
         };
         if let Some(outcome) = outcome {
-            out.push(Effect::Notice(Notice::WebSeed { seed, outcome, reason }));
+            out.push(Effect::Notice(Notice::WebSeed { seed, outcome, error }));
         }
         self.touch_all = true;
     }
@@ -147,7 +148,7 @@ impl<P> Swarm<P> {
         &mut self,
         key: WebSeedKey,
         file: FileIndex,
-        reason: String,
+        error: SourceError,
         out: &mut Effects<Effect<P>>,
     ) -> Option<WebSeedOutcome> {
         let Phase::Transfer(transfer) = &mut self.phase else { return None };
@@ -157,9 +158,9 @@ impl<P> Swarm<P> {
                 transfer.picker.peer_lost(piece);
             }
         }
-        let outcome = self.web_seeds.lacks_file(key, reason.clone());
+        let outcome = self.web_seeds.lacks_file(key, error.clone());
         if outcome == Some(WebSeedOutcome::GivenUp) {
-            self.retire(key, reason, out);
+            self.retire(key, error, out);
         }
         outcome
     }
@@ -170,18 +171,18 @@ impl<P> Swarm<P> {
         if good {
             seed.piece_good();
         } else if seed.piece_bad() {
-            let reason = "it sent corrupt data".to_owned();
-            self.retire(key, reason.clone(), out);
-            out.push(Effect::Notice(Notice::WebSeed { seed: key, outcome: WebSeedOutcome::Banned, reason }));
+            let error = SourceError::new(SourceErrorKind::Nonsense, "it sent corrupt data");
+            self.retire(key, error.clone(), out);
+            out.push(Effect::Notice(Notice::WebSeed { seed: key, outcome: WebSeedOutcome::Banned, error }));
         }
         self.touch_fetches = true;
     }
 
-    fn retire(&mut self, key: WebSeedKey, reason: String, out: &mut Effects<Effect<P>>) {
+    fn retire(&mut self, key: WebSeedKey, error: SourceError, out: &mut Effects<Effect<P>>) {
         for fetch in self.web_seeds.fetches_of(Some(key)) {
             self.cancel_fetch(fetch, out);
         }
-        self.web_seeds.give_up(key, reason);
+        self.web_seeds.give_up(key, error);
         self.release_exclusive(key);
         let (Phase::Transfer(transfer), Some(seed)) = (&mut self.phase, self.web_seeds.get_mut(key)) else { return };
         let bits = std::mem::replace(&mut seed.bits, Bitfield::new(transfer.picker.have().len()));
@@ -205,8 +206,9 @@ impl<P> Swarm<P> {
         }
         for fetch in stalled {
             out.push(Effect::CancelFetch { fetch });
-            let reason = format!("it sent nothing of use for {} s", STALLED.as_secs());
-            let failure = FetchFailure { fault: FetchFault::Passing, reason, retry_after: None };
+            let text = format!("it sent nothing of use for {} s", STALLED.as_secs());
+            let error = SourceError::new(SourceErrorKind::Silent, text);
+            let failure = FetchFailure { fault: FetchFault::Passing, error, retry_after: None };
             self.fetch_ended(fetch, Err(failure), out);
         }
     }

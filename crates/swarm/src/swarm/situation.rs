@@ -5,6 +5,7 @@ use crate::announce::TrackerStatus;
 use crate::failure::{SourceError, SourceErrorKind};
 use crate::reason::{Missing, Situation, SourceKind, SourceState, SourceStatus, Stage};
 use crate::seek::{SeekStatus, Via};
+use crate::web_seeds::WebSeedStatus;
 use shoal_layout::PieceIndex;
 use shoal_machine::Time;
 
@@ -17,7 +18,7 @@ pub struct Surroundings {
     pub down_limit: Option<u64>,
     /// What the disk said, if it refuses: one line, not escaped.
     pub disk: Option<String>,
-    /// Sources that the machine does not ask itself: web seeds.
+    /// Sources that the machine does not ask itself.
     pub sources: Vec<SourceStatus>,
     /// Addresses that such sources named and that the rule on private networks forbids.
     pub forbidden: u32,
@@ -46,6 +47,10 @@ impl<P> Swarm<P> {
             sources.push(status(&tracker));
         }
         sources.extend(self.seek.status().filter(|seek| seek.enabled).map(|seek| sought(&seek)));
+        if stage == Stage::Transfer {
+            // Before the metadata is known they are of no use.
+            sources.extend(self.web_seeds().map(|seed| served(&seed)));
+        }
         let others = surroundings.sources.iter();
         sources.extend(others.filter(|source| source.kind == SourceKind::WebSeed || !private).cloned());
         let mut reached = self.reach.counts(progress.known_addresses, progress.dialing, progress.banned);
@@ -89,6 +94,16 @@ fn status(tracker: &TrackerStatus<'_>) -> SourceStatus {
         _ => SourceState::Waiting,
     };
     SourceStatus { kind: SourceKind::Tracker, name: host(tracker.url).to_owned(), state }
+}
+
+/// A web seed names no peers: it gives, or it is why nothing moves.
+fn served(seed: &WebSeedStatus) -> SourceStatus {
+    let state = match &seed.trouble {
+        Some(error) => SourceState::Failed(error.clone()),
+        None if seed.fetching => SourceState::Asking,
+        None => SourceState::Waiting,
+    };
+    SourceStatus { kind: SourceKind::WebSeed, name: host(&seed.url).to_owned(), state }
 }
 
 /// What is asked without a tracker. A DHT of which no node answers is a silent one.

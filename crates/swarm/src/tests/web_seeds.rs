@@ -35,7 +35,7 @@ fn runs(script: &mut Script) -> Vec<Ordered> {
 
 fn troubles(effects: &[Effect<Mark>]) -> Vec<(WebSeedOutcome, String)> {
     let trouble = |effect: &Effect<Mark>| match effect {
-        Effect::Notice(Notice::WebSeed { outcome, reason, .. }) => Some((*outcome, reason.clone())),
+        Effect::Notice(Notice::WebSeed { outcome, error, .. }) => Some((*outcome, error.text.clone())),
         _ => None,
     };
     effects.iter().filter_map(trouble).collect()
@@ -49,7 +49,8 @@ fn deliver(script: &mut Script, run: &Ordered) {
 }
 
 fn fail(script: &mut Script, fetch: FetchKey, fault: FetchFault, retry_after: Option<Duration>) {
-    let failure = FetchFailure { fault, reason: "the reason".to_owned(), retry_after };
+    let error = SourceError::new(SourceErrorKind::Refusal, "the reason");
+    let failure = FetchFailure { fault, error, retry_after };
     script.feed(Event::FetchEnded { fetch, result: Err(failure) });
 }
 
@@ -287,4 +288,20 @@ fn where_everything_is_here_nothing_is_fetched() {
     // Until a piece turns out to be lost.
     script.feed(Event::Lost(PieceIndex(2)));
     assert_eq!(runs(&mut script)[0].2[0].piece, PieceIndex(2));
+}
+
+#[test]
+fn where_nothing_moves_the_reason_names_the_web_seed_and_its_failure() {
+    let mut script = ready(8, 1);
+    let run = runs(&mut script).remove(0);
+    let reason = |script: &Script| {
+        let reason = script.swarm.situation(&Surroundings::default()).reason();
+        reason.map(|reason| (reason.code(), reason.to_string())).unwrap()
+    };
+    assert_eq!(
+        reason(&script),
+        ("web_seed_error", "web seed 0.example does not answer; it is asked again by itself".to_owned())
+    );
+    fail(&mut script, run.1, FetchFault::Useless, None);
+    assert_eq!(reason(&script), ("web_seed_error", "web seed 0.example: the reason".to_owned()));
 }

@@ -69,8 +69,8 @@ impl PeerSite {
                 }
             }
             Notice::Banned { addr, .. } => self.record.banned.extend(node_of(addr)),
-            Notice::WebSeed { seed, outcome, reason } => {
-                self.record.web_seed_troubles.push((seed.0, outcome, reason));
+            Notice::WebSeed { seed, outcome, error } => {
+                self.record.web_seed_troubles.push((seed.0, outcome, error.text));
             }
             Notice::DiskTrouble { .. } => self.record.disk_troubles += 1,
             Notice::DiskRecovered | Notice::Stopped => {}

@@ -8,7 +8,7 @@ use crate::swarm::packet::SwarmPacket;
 use crate::swarm::process::ProcessEvent;
 use crate::swarm::web_seed::{Fetch, WebSeedKind};
 use shoal_layout::BlockRef;
-use shoal_swarm::{Event, FetchFailure, FetchFault, FetchKey, WebSeedKey};
+use shoal_swarm::{Event, FetchFailure, FetchFault, FetchKey, SourceError, SourceErrorKind, WebSeedKey};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -44,7 +44,10 @@ impl PeerSite {
     ) {
         let Some(fetch) = self.fetches.get_mut(&key) else { return };
         let setup = self.setup.web_seeds[fetch.seed.0 as usize];
-        let failure = |fault, reason: &str| FetchFailure { fault, reason: reason.to_owned(), retry_after: None };
+        let failure = |fault, text| {
+            let error = SourceError::new(SourceErrorKind::Nonsense, text);
+            FetchFailure { fault, error, retry_after: None }
+        };
         let end = match setup.kind {
             WebSeedKind::IgnoringRanges => Some(Err(failure(FetchFault::Useless, "it ignores ranges"))),
             WebSeedKind::Breaking { after } if fetch.given >= after => {
