@@ -31,7 +31,8 @@ const MAX_HALF_OPEN: usize = 40;
 const INCOMING_SHARE: usize = 10;
 /// Upload slots of a swarm at least, the optimistic one counted (BEP 3).
 const MIN_SLOTS: u32 = 4;
-/// The same while upload is not limited. Chosen: rates per peer stay useful, and most small swarms are served whole.
+/// The same while upload is not limited; of them a swarm uses what its rate makes worth having (`slots`). Chosen: most small
+/// swarms are served whole.
 const MIN_SLOTS_UNLIMITED: u32 = 8;
 /// Slots to share out by interest while upload is not limited. Chosen: half of 100 connections.
 const SLOTS_UNLIMITED: u64 = 50;

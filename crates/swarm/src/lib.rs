@@ -23,6 +23,7 @@ mod reach;
 mod reason;
 mod seek;
 mod seen;
+mod slots;
 mod swarm;
 #[cfg(test)]
 mod tests;

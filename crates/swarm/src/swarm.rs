@@ -34,11 +34,13 @@ use crate::rate::Rate;
 use crate::reach::Reach;
 use crate::seek::SeekSchedule;
 use crate::seen::SeenAs;
+use crate::slots::SlotSearch;
 use crate::web_seeds::WebSeeds;
 use shoal_machine::{Effects, Machine, Rng, Time};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use transfer::Transfer;
+use uploads::UploadTurn;
 
 /// Chosen: how often time-outs, idle peers and waiting dials are looked at while there are peers.
 const TICK: Duration = Duration::from_secs(1);
@@ -102,8 +104,9 @@ pub struct Swarm<P> {
     uploads_due: bool,
     /// The host is to be told anew what we would use.
     demand_due: bool,
-    /// The peer after which sharing out upload credit goes on.
-    upload_turn: Option<PeerKey>,
+    slot_search: SlotSearch,
+    /// Whose turn it is to be sent blocks.
+    upload_turn: Option<UploadTurn>,
     next_tick: Time,
     next_choke: Time,
     stopping: bool,
@@ -143,6 +146,7 @@ impl<P> Swarm<P> {
             rivals_changed: false,
             uploads_due: false,
             demand_due: true,
+            slot_search: SlotSearch::new(),
             upload_turn: None,
             next_tick: Time::ZERO,
             next_choke: Time::ZERO,

@@ -152,6 +152,7 @@ impl<P> Swarm<P> {
     /// pieces that a beginner may ask for while choked (BEP 6).
     fn greet(&mut self, key: PeerKey, out: &mut Effects<Effect<P>>) {
         let may_exchange = self.may_exchange();
+        let elsewhere = !self.left_complete.is_empty() || self.peers.values().any(Peer::is_seed);
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.last_sent = self.now;
         let fast = peer.fast();
@@ -198,7 +199,9 @@ impl<P> Swarm<P> {
                     peer.presumed_until = self.now + PRESUMED;
                     out.push(Effect::Send { peer: key, message: Message::Interested });
                 }
-                if fast && !have.is_empty() {
+                // Where nobody else has everything our line is what the swarm waits for, and the same few pieces for all who
+                // are choked would take most of it.
+                if fast && !have.is_empty() && elsewhere {
                     let pieces = have.len();
                     for piece in crate::fast::allowed_fast(peer.addr, self.config.hashes.wire(), pieces) {
                         peer.granted_fast.insert(piece);
@@ -315,6 +318,7 @@ impl<P> Swarm<P> {
             self.check_hash_requests(key, out);
         }
         self.exchange(out);
+        self.check_slots(out);
         self.touch_all = true;
         self.uploads_due = true;
         self.demand_due = true;

@@ -8,9 +8,12 @@ use super::{Phase, Swarm};
 use crate::choke::Candidate;
 use crate::event::{Credit, Demand, DisconnectReason, Effect, PeerKey};
 use crate::peer::MAX_QUEUED_UPLOADS;
-use shoal_layout::{BLOCK_LENGTH, BlockRef};
-use shoal_machine::Effects;
+use crate::slots::RATE_SECONDS;
+use shoal_layout::{BLOCK_LENGTH, BlockRef, PieceIndex};
+use shoal_machine::{Effects, Time};
 use shoal_wire::{Message, RawBlock};
+use std::collections::VecDeque;
+use std::time::Duration;
 
 /// Bytes ordered from the driver for one peer, at most. Chosen: at 1 GB/s half a millisecond, the time in which the
 /// driver's report comes back.
@@ -21,6 +24,33 @@ const MAX_REQUEST: u32 = 128 << 10;
 /// Requests over the bound of the queue after which the peer is one that floods, beside four for each block that it was
 /// sent. Chosen: `reqq` told it the bound; one that ignores it and asks again for what was refused is still served.
 const MAX_OVERFLOW: u64 = 10_000;
+
+/// How long one peer comes before the others while it is sent a piece, at most. Chosen.
+const MAX_TURN: Duration = Duration::from_secs(5);
+/// In which everybody who waits has had a turn. Chosen: who gets nothing for longer calls it snubbing and looks elsewhere.
+const ALL_TURNS: Duration = Duration::from_secs(20);
+/// How long a peer may be without a request and still have its turn. Chosen: longer than any round trip.
+const TURN_PAUSE: Duration = Duration::from_millis(700);
+
+/// Who comes first while not everybody can be sent what he asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct UploadTurn {
+    peer: PeerKey,
+    /// What it is sent.
+    piece: PieceIndex,
+    since: Time,
+    /// When it was sent some of it last.
+    last: Time,
+}
+
+/// Whether a peer's next block was ordered.
+enum Ordered {
+    Yes,
+    /// As much as may be is on its way to this peer.
+    NoWindow,
+    /// There is no credit for anybody.
+    NoCredit,
+}
 
 impl<P> Swarm<P> {
     pub(super) fn requested(&mut self, key: PeerKey, asked: RawBlock, out: &mut Effects<Effect<P>>) {
@@ -74,35 +104,76 @@ impl<P> Swarm<P> {
         }
     }
 
-    /// Orders what credit and windows allow: a block a turn and peer while credit is short, so that it is shared.
+    /// Orders what credit and windows allow. One comes first until it has a whole piece, then the next: so somebody soon has
+    /// a piece to pass on, and not everybody a part of one. What the first cannot take goes to the others in order.
     pub(super) fn pump_uploads(&mut self, out: &mut Effects<Effect<P>>) {
-        let mut waiting: Vec<PeerKey> =
-            self.peers.values().filter(|peer| !peer.uploads.is_empty()).map(|peer| peer.key).collect();
+        let waits = |peer: &&crate::peer::Peer| !peer.uploads.is_empty();
+        let mut waiting: VecDeque<PeerKey> = self.peers.values().filter(waits).map(|peer| peer.key).collect();
         if let Some(turn) = self.upload_turn {
-            let after = waiting.partition_point(|&key| key <= turn);
+            let after = waiting.iter().position(|&key| key > turn.peer).unwrap_or(0);
             waiting.rotate_left(after);
+            if self.turn_goes_on(turn, waiting.len()) {
+                // Its place, whether it waits now or not.
+                waiting.retain(|&key| key != turn.peer);
+                waiting.push_front(turn.peer);
+            } else {
+                self.upload_turn = None;
+            }
         }
-        while !waiting.is_empty() {
-            waiting.retain(|&key| {
-                let Some(peer) = self.peers.get_mut(&key) else { return false };
-                let in_flight: u64 = peer.uploading.iter().map(|&block| cost(block)).sum();
-                let Some(&block) = peer.uploads.front() else { return false };
-                if in_flight + cost(block) > UPLOAD_WINDOW {
-                    return false;
+        while let Some(key) = waiting.pop_front() {
+            let Some(&block) = self.peers.get(&key).and_then(|peer| peer.uploads.front()) else { continue };
+            match self.upload(key, block, out) {
+                Ordered::Yes if self.next_upload_is_of(key, block.piece) => waiting.push_front(key),
+                Ordered::Yes => {
+                    self.upload_turn.take_if(|turn| turn.peer == key && !self.peers[&key].uploads.is_empty());
+                    waiting.push_back(key);
                 }
-                if self.credit.up < cost(block) {
+                Ordered::NoWindow => {}
+                Ordered::NoCredit => {
                     self.demand_due |= self.demand.is_none_or(|told| told.up == 0);
-                    return false;
+                    return;
                 }
-                peer.uploads.pop_front();
-                peer.uploading.push_back(block);
-                peer.last_sent = self.now;
-                self.credit.up -= cost(block);
-                self.upload_turn = Some(key);
-                out.push(Effect::Upload { peer: key, block });
-                true
-            });
+            }
         }
+    }
+
+    fn next_upload_is_of(&self, key: PeerKey, piece: PieceIndex) -> bool {
+        self.peers.get(&key).and_then(|peer| peer.uploads.front()).is_some_and(|next| next.piece == piece)
+    }
+
+    fn turn_goes_on(&self, turn: UploadTurn, waiting: usize) -> bool {
+        let Some(peer) = self.peers.get(&turn.peer) else { return false };
+        let most = MAX_TURN.min(ALL_TURNS / waiting.max(1) as u32);
+        if self.now.since(turn.since) >= most {
+            return false;
+        }
+        match peer.uploads.front() {
+            Some(next) => next.piece == turn.piece,
+            None => self.now.since(turn.last) < TURN_PAUSE,
+        }
+    }
+
+    /// Orders a peer's next block.
+    fn upload(&mut self, key: PeerKey, block: BlockRef, out: &mut Effects<Effect<P>>) -> Ordered {
+        let Some(peer) = self.peers.get_mut(&key) else { return Ordered::NoWindow };
+        let in_flight: u64 = peer.uploading.iter().map(|&block| cost(block)).sum();
+        if in_flight + cost(block) > UPLOAD_WINDOW {
+            return Ordered::NoWindow;
+        }
+        if self.credit.up < cost(block) {
+            return Ordered::NoCredit;
+        }
+        peer.uploads.pop_front();
+        peer.uploading.push_back(block);
+        peer.last_sent = self.now;
+        self.credit.up -= cost(block);
+        let now = self.now;
+        let turn = self.upload_turn.get_or_insert(UploadTurn { peer: key, piece: block.piece, since: now, last: now });
+        if turn.peer == key {
+            turn.last = now;
+        }
+        out.push(Effect::Upload { peer: key, block });
+        Ordered::Yes
     }
 
     pub(super) fn uploaded(&mut self, key: PeerKey, block: BlockRef) {
@@ -133,9 +204,31 @@ impl<P> Swarm<P> {
     pub(super) fn choke_round(&mut self, out: &mut Effects<Effect<P>>) {
         let candidates = self.candidates();
         let seeding = self.is_complete();
-        let chosen = self.choker.round(self.now, seeding, self.slots as usize, &candidates);
+        let chosen = self.choker.round(self.now, seeding, self.upload_slots(), &candidates);
         for key in self.peers.keys().copied().collect::<Vec<_>>() {
             self.set_choking(key, !chosen.contains(&key), out);
+        }
+    }
+
+    /// Slots to use: of those that the host gives, as many as are worth having.
+    fn upload_slots(&self) -> usize {
+        self.slots.min(self.slot_search.slots()) as usize
+    }
+
+    /// How many peers hold a slot, and how many of them wait for blocks.
+    fn slots_in_use(&self) -> (usize, usize) {
+        let holders = self.peers.values().filter(|peer| !peer.am_choking && peer.peer_interested);
+        holders.fold((0, 0), |(held, busy), peer| {
+            (held + 1, busy + usize::from(!(peer.uploads.is_empty() && peer.uploading.is_empty())))
+        })
+    }
+
+    /// Looks whether another number of slots serves better.
+    pub(super) fn check_slots(&mut self, out: &mut Effects<Effect<P>>) {
+        let rate = self.upload.over(self.now, RATE_SECONDS);
+        let busy = self.slots_in_use().1 >= self.upload_slots();
+        if self.slot_search.look(self.now, rate, busy) {
+            self.use_free_slots(out);
         }
     }
 
@@ -156,8 +249,7 @@ impl<P> Swarm<P> {
         if self.stopping || !matches!(self.phase, Phase::Transfer(_)) {
             return;
         }
-        let held = self.peers.values().filter(|peer| !peer.am_choking && peer.peer_interested).count();
-        let free = (self.slots as usize).saturating_sub(held);
+        let free = self.upload_slots().saturating_sub(self.slots_in_use().0);
         let mut waiting: Vec<_> = self.candidates().into_iter().filter(|candidate| !candidate.unchoked).collect();
         waiting.sort_by_key(|candidate| candidate.changed);
         for candidate in waiting.into_iter().take(free) {

@@ -21,6 +21,10 @@ fn open_leech(script: &mut Script) -> PeerKey {
 #[test]
 fn a_choked_peer_is_sent_no_blocks_but_a_reject() {
     let mut script = Script::with(40, 0..40);
+    // As the only source we grant nothing.
+    let first = script.join();
+    script.say(first, Message::HaveAll);
+    assert!(!script.sent_to(first).iter().any(|m| matches!(m, Message::AllowedFast(_))));
     let peer = script.join();
     script.say(peer, Message::HaveNone);
     let granted: Vec<u32> = script
@@ -75,6 +79,26 @@ fn short_credit_is_shared_among_those_who_wait() {
     script.credit(6 * (u64::from(BLOCK) + 13), 0);
     let effects = script.effects();
     assert_eq!(peers.map(|peer| uploads(&effects, peer)), [3, 3]);
+}
+
+#[test]
+fn short_credit_gives_one_peer_a_whole_piece_before_the_next() {
+    let mut script = Script::start(info(20, 5), true, |_| {});
+    script.ready(shoal_pieces::Bitfield::full(20));
+    let peers = [open_leech(&mut script), open_leech(&mut script)];
+    for (number, &peer) in (0..).zip(&peers) {
+        for begin in [0, BLOCK] {
+            script.say(peer, Message::Request(raw(number, begin, BLOCK)));
+        }
+    }
+    let cost = u64::from(BLOCK) + 13;
+    let mut order = Vec::new();
+    for _ in 0..4 {
+        script.credit(cost, 0);
+        let effects = script.effects();
+        order.extend(peers.iter().position(|&peer| uploads(&effects, peer) == 1));
+    }
+    assert!(order == [0, 0, 1, 1] || order == [1, 1, 0, 0], "{order:?}");
 }
 
 #[test]
