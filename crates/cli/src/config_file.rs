@@ -68,8 +68,9 @@ pub(crate) struct ConfigFile {
     tables: BTreeMap<String, BTreeMap<String, Vec<String>>>,
 }
 
-/// Bytes of a configuration file, at most. Chosen: a thousand times what all flags need.
-const MAX_BYTES: u64 = 1 << 20;
+/// Bytes of a configuration file, at most. Chosen: a hundred times what all flags need; reading takes about a hundred times as
+/// much memory in the worst case (`[` and nothing else).
+const MAX_BYTES: u64 = 256 << 10;
 
 impl ConfigFile {
     /// Reads and checks the file against the command line; a file that is not there is an empty one.
@@ -77,7 +78,11 @@ impl ConfigFile {
         use std::io::Read;
         let read = |file: std::fs::File| {
             let mut text = String::new();
-            file.take(MAX_BYTES).read_to_string(&mut text).map(|_| text)
+            if file.take(MAX_BYTES + 1).read_to_string(&mut text)? as u64 > MAX_BYTES {
+                let message = format!("it is longer than {} KiB", MAX_BYTES >> 10);
+                return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, message));
+            }
+            Ok(text)
         };
         match std::fs::File::open(path).and_then(read) {
             Ok(text) => ConfigFile::parse(path, &text, root),
@@ -260,6 +265,15 @@ mod tests {
     fn broken_toml_is_told_with_its_line() {
         let error = parse("[download]\noutput = \n").unwrap_err().to_string();
         assert!(error.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_refused_and_not_cut() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, format!("[share]\nport = 7000\n{}", "#".repeat(MAX_BYTES as usize))).unwrap();
+        let error = ConfigFile::load(&path, &Cli::command()).unwrap_err();
+        assert!(error.to_string().contains("longer than 256 KiB"), "{error}");
     }
 
     #[test]

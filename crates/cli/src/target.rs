@@ -67,18 +67,21 @@ impl Target {
 pub(crate) fn read_torrent(path: &Path) -> Result<Torrent, Failure> {
     let shown = path.display();
     let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(MAX_TORRENT_BYTES as u64 + 1).read_to_end(&mut bytes))
-        .map_err(|error| match error.kind() {
-            std::io::ErrorKind::IsADirectory => {
-                Failure::new(Exit::Usage, format!("{shown} is a folder, not a torrent file"))
-            }
-            std::io::ErrorKind::NotFound => Failure::new(Exit::Usage, format!("there is no file {shown}")),
-            _ => {
-                Failure { exit: Exit::Other, error: anyhow::Error::new(error).context(format!("cannot read {shown}")) }
-            }
-        })?;
-    if bytes.len() > MAX_TORRENT_BYTES {
+    let limit = MAX_TORRENT_BYTES as u64;
+    let read = |file: std::fs::File| {
+        // A file that says that it is longer is not read at all; what says nothing (a pipe) is read up to the limit.
+        let too_long = file.metadata()?.len() > limit;
+        let read = if too_long { limit + 1 } else { file.take(limit + 1).read_to_end(&mut bytes)? as u64 };
+        Ok(read > limit)
+    };
+    let too_long = std::fs::File::open(path).and_then(read).map_err(|error| match error.kind() {
+        std::io::ErrorKind::IsADirectory => {
+            Failure::new(Exit::Usage, format!("{shown} is a folder, not a torrent file"))
+        }
+        std::io::ErrorKind::NotFound => Failure::new(Exit::Usage, format!("there is no file {shown}")),
+        _ => Failure { exit: Exit::Other, error: anyhow::Error::new(error).context(format!("cannot read {shown}")) },
+    })?;
+    if too_long {
         let message = format!("{shown} is no torrent file: it is longer than 64 MiB, the most that is read");
         return Err(Failure::new(Exit::BadTorrent, message));
     }

@@ -308,6 +308,72 @@ mod tests {
         }
     }
 
+    /// Names of what attacks are made of, in a thousand torrents of a thousand files (reliability.md A5).
+    #[test]
+    fn a_million_generated_names_are_safe_unique_and_stable() {
+        const PARTS: [&str; 44] = [
+            "..",
+            ".",
+            "/",
+            "\\",
+            "\0",
+            "a",
+            "A",
+            "b",
+            "txt",
+            ".txt",
+            " ",
+            "con",
+            "NUL",
+            "COM1",
+            "lpt¹",
+            "\n",
+            "\u{7f}",
+            ":",
+            "*",
+            "é",
+            "e\u{301}",
+            "É",
+            "ß",
+            "ss",
+            "İ",
+            "i\u{307}",
+            "ﬀ",
+            "Σ",
+            "ς",
+            "\u{202e}",
+            "\u{200b}",
+            "\u{200d}",
+            "\u{feff}",
+            "\u{e0041}",
+            "👩",
+            "ن",
+            "\u{345}",
+            "ᾳ",
+            "\u{fffd}",
+            "~",
+            "%2e",
+            "$(x)",
+            "C:",
+            "\u{1f3fb}",
+        ];
+        let mut rng = shoal_machine::Rng::new(5);
+        for torrent in 0..1_000 {
+            let name = |rng: &mut shoal_machine::Rng| {
+                let parts = rng.index(5);
+                let mut name: String = (0..parts).map(|_| PARTS[rng.index(PARTS.len())]).collect();
+                if rng.chance(0.01) {
+                    name = name.repeat(100);
+                }
+                name
+            };
+            let files: Vec<Vec<String>> =
+                (0..1_000).map(|_| (0..1 + rng.index(3)).map(|_| name(&mut rng)).collect()).collect();
+            let root = name(&mut rng);
+            assert_all_good(&files, (torrent % 2 == 0).then_some(&*root), torrent % 4 < 2);
+        }
+    }
+
     #[test]
     fn a_path_never_climbs_or_starts_at_the_root() {
         assert_eq!(paths(&[&["..", "..", "etc", "passwd"]]), ["__/__/etc/passwd"]);
