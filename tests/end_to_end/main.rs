@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod commands;
 #[cfg(test)]
+mod fetch;
+#[cfg(test)]
 mod foreign;
 #[cfg(test)]
 mod hostile;
@@ -15,6 +17,8 @@ mod interop;
 mod kills;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod trackers;
 #[cfg(test)]
 mod transfer;
 #[cfg(test)]

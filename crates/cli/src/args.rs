@@ -232,9 +232,9 @@ pub(crate) struct ShareArgs {
 /// path is printed on standard output. Ctrl-C saves and stops; a second one leaves at once.
 #[derive(Args, Debug, Clone)]
 pub(crate) struct DownloadArgs {
-    /// Magnet links, torrent files or info hashes
+    /// Magnet links, torrent files, their URLs, or info hashes
     ///
-    /// URLs of torrent files are not fetched by this version.
+    /// A torrent file at an http or https URL is fetched first, 64 MiB at most; the exit code is 4 if that fails.
     #[arg(required = true, value_name = "LINK|FILE|URL|HASH", value_hint = ValueHint::AnyPath)]
     pub(crate) targets: Vec<String>,
     /// Folder to put it into
@@ -368,6 +368,14 @@ pub(crate) struct ShowArgs {
     /// Torrent file, magnet link or info hash
     #[arg(value_name = "FILE|LINK|HASH", value_hint = ValueHint::FilePath)]
     pub(crate) target: String,
+    /// Also ask its trackers how many peers they know (BEP 48)
+    ///
+    /// Nothing is joined or announced. The exit code is 4 if none of them answers.
+    #[arg(long)]
+    pub(crate) scrape: bool,
+    /// With --scrape: ask trackers on private addresses too
+    #[arg(long, requires = "scrape")]
+    pub(crate) allow_private_networks: bool,
     #[command(flatten)]
     pub(crate) json: JsonObjectArgs,
     #[command(flatten)]

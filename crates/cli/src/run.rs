@@ -6,13 +6,18 @@ use crate::config_file::ConfigFile;
 use crate::escape::shell_quote;
 use crate::exit::{Exit, Failure};
 use crate::log;
-use crate::report::{Reporter, Streams, Style};
+use crate::report::{Level, Reporter, Streams, Style};
 use crate::variables::{variable, with_variables};
 use clap::{CommandFactory, FromArgMatches};
 use etcetera::BaseStrategy;
+use shoal_discovery::Authorities;
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::PathBuf;
+
+/// Bytes of `SSL_CERT_FILE` that are read. Chosen: a whole system's list has a quarter of a megabyte.
+const MAX_CERTIFICATES_BYTES: u64 = 8 << 20;
 
 /// What a run takes from outside.
 pub(crate) struct Env {
@@ -30,6 +35,8 @@ pub(crate) struct Env {
     pub(crate) dumb: bool,
     /// `SHOAL_HASH_PATH`: the instructions to hash with, instead of the best.
     pub(crate) hash_path: Option<OsString>,
+    /// `SSL_CERT_FILE`: certificates of authorities that are believed beside Mozilla's list.
+    pub(crate) certificates: Option<PathBuf>,
 }
 
 impl Env {
@@ -46,6 +53,7 @@ impl Env {
             no_color: set("NO_COLOR") || dumb,
             dumb,
             hash_path: std::env::var_os("SHOAL_HASH_PATH"),
+            certificates: std::env::var_os("SSL_CERT_FILE").filter(|value| !value.is_empty()).map(PathBuf::from),
         }
     }
 }
@@ -57,9 +65,26 @@ pub(crate) struct Context {
     /// Where resume state is kept.
     pub(crate) state: Option<PathBuf>,
     args: Vec<OsString>,
+    certificates: Option<PathBuf>,
 }
 
 impl Context {
+    /// Whose certificates are believed. A file that cannot be used is told and left out: nobody is believed for that.
+    pub(crate) fn authorities(&self) -> Authorities {
+        let Some(path) = &self.certificates else { return Authorities::default() };
+        let unusable = |why: String| {
+            let line = format!("note: SSL_CERT_FILE={} is not used: {why}", path.display());
+            self.reporter.say(Level::Normal, &line);
+            Authorities::default()
+        };
+        let mut pem = Vec::new();
+        let read = File::open(path).and_then(|file| file.take(MAX_CERTIFICATES_BYTES).read_to_end(&mut pem));
+        match read {
+            Ok(_) => Authorities::with_pem(&pem).unwrap_or_else(|error| unusable(error.to_string())),
+            Err(error) => unusable(error.to_string()),
+        }
+    }
+
     /// What was typed, to be typed again.
     pub(crate) fn command_line(&self) -> String {
         let words = self.args.iter().skip(1).map(|word| shell_quote(&word.to_string_lossy()));
@@ -105,7 +130,8 @@ pub(crate) fn run(env: Env) -> u8 {
     let style = Style { quiet: talk.quiet, verbose: talk.verbose, bars, color };
     let reporter = Reporter::new(env.streams, style, command.json_events(), commands::is_many(&command));
     log::start(&reporter, talk.verbose);
-    let context = Context { reporter: reporter.clone(), state: env.state, args: env.args };
+    let context =
+        Context { reporter: reporter.clone(), state: env.state, args: env.args, certificates: env.certificates };
     let outcome = commands::dispatch(command, &context).and_then(|exit| reporter.finish().map(|()| exit));
     match outcome {
         Ok(exit) => exit.code(),
@@ -190,6 +216,7 @@ mod tests {
             no_color: true,
             dumb: false,
             hash_path: None,
+            certificates: None,
         });
         (code, out.text(), err.text())
     }

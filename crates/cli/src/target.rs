@@ -1,4 +1,4 @@
-//! What a word on the command line names: a torrent file, a link, an info hash.
+//! What a word on the command line names: a torrent file, a link, an info hash, or a URL.
 //!
 //! Decided by form, in an order that cannot surprise: a word that begins as a link is a link; else a file that exists is
 //! that file; else a bare hash is the link that it stands for. Reading is bounded whatever the file is.
@@ -8,6 +8,26 @@ use shoal_metainfo::{InfoHashes, MAX_TORRENT_BYTES, Magnet, Torrent};
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
+use url::Url;
+
+/// What a word names, before anything is fetched.
+#[derive(Debug)]
+pub(crate) enum Word {
+    /// What is known here.
+    Known(Target),
+    /// A torrent file on the web.
+    Url(Url),
+}
+
+impl Word {
+    /// Reads what the word names.
+    pub(crate) fn read(word: &str) -> Result<Word, Failure> {
+        if is_url(word) {
+            return Url::parse(word).map(Word::Url).or_exit(Exit::Usage, || format!("bad URL {word}"));
+        }
+        Target::read(word).map(Word::Known)
+    }
+}
 
 /// What a word named.
 #[derive(Clone, Debug)]
@@ -19,17 +39,16 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// Reads what the word names.
+    /// Reads what the word names, for commands that fetch nothing.
     pub(crate) fn read(word: &str) -> Result<Target, Failure> {
         if has_scheme(word, "magnet:") {
             let magnet = word.parse().or_exit(Exit::BadTorrent, || "bad magnet link".to_owned())?;
             return Ok(Target::Magnet(Box::new(magnet)));
         }
-        if has_scheme(word, "http://") || has_scheme(word, "https://") {
-            let message = format!(
-                "cannot fetch {word}: this version does not fetch torrent files from the web; fetch it with another program and name the file"
-            );
-            return Err(Failure::new(Exit::Other, message));
+        if is_url(word) {
+            let message =
+                format!("only `shoal download` fetches torrent files from the web; save {word} and name the file");
+            return Err(Failure::new(Exit::Usage, message));
         }
         let path = Path::new(word);
         if path.exists() {
@@ -88,6 +107,10 @@ pub(crate) fn read_torrent(path: &Path) -> Result<Torrent, Failure> {
     Torrent::parse(&bytes).or_exit(Exit::BadTorrent, || format!("bad torrent file {shown}"))
 }
 
+fn is_url(word: &str) -> bool {
+    has_scheme(word, "http://") || has_scheme(word, "https://")
+}
+
 fn has_scheme(word: &str, scheme: &str) -> bool {
     word.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
 }
@@ -117,7 +140,14 @@ mod tests {
         assert_eq!(exit_of(&V1[1..]), Exit::Usage);
         assert_eq!(exit_of("magnet:?xt=urn:btih:zz"), Exit::BadTorrent);
         assert_eq!(exit_of("MAGNET:?dn=x"), Exit::BadTorrent);
-        assert_eq!(exit_of("https://example.org/a.torrent"), Exit::Other);
+        assert_eq!(exit_of("https://example.org/a.torrent"), Exit::Usage);
+    }
+
+    #[test]
+    fn urls_are_words_that_must_be_fetched_and_bad_ones_are_told_at_once() {
+        assert!(matches!(Word::read("HTTPS://example.org/a.torrent"), Ok(Word::Url(_))));
+        assert!(matches!(Word::read(V1), Ok(Word::Known(_))));
+        assert_eq!(Word::read("http://").unwrap_err().exit, Exit::Usage);
     }
 
     #[test]

@@ -51,7 +51,7 @@ impl TrackerError {
     /// Which kind of failure it is.
     pub fn kind(&self) -> SourceErrorKind {
         match self {
-            TrackerError::Url | TrackerError::NoScrape => SourceErrorKind::Unusable,
+            TrackerError::Url | TrackerError::Scheme { .. } | TrackerError::NoScrape => SourceErrorKind::Unusable,
             TrackerError::Http(error) => error.kind(),
             TrackerError::Failure { .. } => SourceErrorKind::Refusal,
             TrackerError::Malformed => SourceErrorKind::Nonsense,

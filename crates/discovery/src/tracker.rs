@@ -44,6 +44,12 @@ pub enum TrackerError {
     /// The URL is none.
     #[error("not a usable tracker URL")]
     Url,
+    /// The scheme is not one of trackers that are asked here.
+    #[error("{scheme} trackers are not supported here, only http, https and udp")]
+    Scheme {
+        /// Which.
+        scheme: String,
+    },
     /// The request failed, or over UDP its way there.
     #[error(transparent)]
     Http(#[from] HttpError),
@@ -159,6 +165,9 @@ impl Trackers {
     async fn find(&self, url: &str, typed: bool) -> Result<Found, TrackerError> {
         let mut parsed = Url::parse(url).map_err(|_| TrackerError::Url)?;
         let is_udp = parsed.scheme() == "udp";
+        if !is_udp && !matches!(parsed.scheme(), "http" | "https") {
+            return Err(TrackerError::Scheme { scheme: parsed.scheme().to_owned() });
+        }
         if is_udp {
             // Else `udp://0x7f.1` would be a name, and not the address that it is.
             let rest = url.split_once(':').map_or("", |(_, rest)| rest);
@@ -169,6 +178,12 @@ impl Trackers {
         let (v4, v6): (Vec<_>, Vec<_>) = addrs.into_iter().partition(SocketAddr::is_ipv4);
         let families = [v4, v6].into_iter().filter(|addrs| !addrs.is_empty()).collect();
         Ok(Found { url: parsed, is_udp, named, families })
+    }
+
+    /// The addresses at which a tracker would be asked.
+    #[cfg(test)]
+    pub(crate) async fn addrs(&self, url: &str, typed: bool) -> Result<Vec<SocketAddr>, TrackerError> {
+        Ok(self.find(url, typed).await?.families.concat())
     }
 
     /// Announces all hashes to a tracker over one family.

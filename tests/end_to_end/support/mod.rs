@@ -8,10 +8,12 @@ pub(crate) mod net;
 pub(crate) mod nginx;
 pub(crate) mod peer;
 pub(crate) mod process;
+pub(crate) mod real_tracker;
 pub(crate) mod relay;
 pub(crate) mod shoal;
 pub(crate) mod tracker;
 pub(crate) mod tree;
+pub(crate) mod web;
 
 use std::time::{Duration, Instant};
 

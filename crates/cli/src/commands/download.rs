@@ -3,6 +3,7 @@
 //! Targets are independent: one that fails does not end the others, and the exit code is that of the first failure in
 //! their order.
 
+use super::fetch::Fetch;
 use super::show::{self, file_list};
 use super::transfer::{Follow, Role, Step};
 use super::{Outcome, network, on_complete};
@@ -13,7 +14,7 @@ use crate::report::{self, Event, Level, Reporter};
 use crate::run::Context;
 use crate::select;
 use crate::size;
-use crate::target::Target;
+use crate::target::{Target, Word};
 use shoal_layout::{FileIndex, Selection};
 use shoal_metainfo::Info;
 use shoal_session::{AddTorrent, Files, Mode, Phase, SelectFiles, Session, TorrentSource};
@@ -28,26 +29,23 @@ use tokio::time::Instant;
 pub(super) async fn run(args: DownloadArgs, context: &Context, interrupt: Interrupt) -> Outcome {
     let reporter = &context.reporter;
     // A bad word is told before anything is begun.
-    let targets = args.targets.iter().map(|word| Target::read(word)).collect::<Result<Vec<_>, _>>()?;
-    if args.list && targets.iter().all(|target| matches!(target, Target::Torrent(_))) {
-        return list_all(&args, &targets, reporter);
+    let words = args.targets.iter().map(|word| Word::read(word)).collect::<Result<Vec<_>, _>>()?;
+    if args.list && words.iter().all(|word| matches!(word, Word::Known(Target::Torrent(_)))) {
+        return list_all(&args, &words, reporter);
     }
     let session = network::start(&args.network, args.down, context).await?;
     reporter.say(Level::Verbose, &format!("listening on {}", network::listening(&session)));
     let args = Arc::new(args);
     let deadline = args.timeout.map(|after| Instant::now() + after);
+    let fetch = Fetch::new(&args.network, args.timeout.zip(deadline), interrupt.clone(), context);
     let mut tasks = Vec::new();
-    for (number, target) in targets.into_iter().enumerate() {
-        let one = One {
-            number,
-            target,
-            args: Arc::clone(&args),
-            reporter: reporter.clone(),
-            interrupt: interrupt.clone(),
-            session: session.clone(),
-            deadline,
-        };
-        tasks.push(tokio::spawn(one.run()));
+    for (number, word) in words.into_iter().enumerate() {
+        let (args, reporter, interrupt) = (Arc::clone(&args), reporter.clone(), interrupt.clone());
+        let (session, fetch) = (session.clone(), fetch.clone());
+        tasks.push(tokio::spawn(async move {
+            let target = fetch.target(word, &reporter).await?;
+            One { number, target, args, reporter, interrupt, session, deadline }.run().await
+        }));
     }
     let many = tasks.len() > 1;
     let mut first_failure = None;
@@ -73,9 +71,9 @@ pub(super) async fn run(args: DownloadArgs, context: &Context, interrupt: Interr
     }
 }
 
-fn list_all(args: &DownloadArgs, targets: &[Target], reporter: &Reporter) -> Outcome {
-    for target in targets {
-        if let Target::Torrent(torrent) = target {
+fn list_all(args: &DownloadArgs, words: &[Word], reporter: &Reporter) -> Outcome {
+    for word in words {
+        if let Word::Known(Target::Torrent(torrent)) = word {
             list(args, &[], &torrent.info, reporter)?;
         }
     }

@@ -4,6 +4,7 @@ mod completions;
 mod create;
 mod download;
 mod edit;
+mod fetch;
 mod hashing;
 mod link;
 mod make;
@@ -11,6 +12,7 @@ mod man;
 mod network;
 mod new_file;
 mod on_complete;
+mod scrape;
 mod seed;
 mod share;
 mod show;
@@ -35,6 +37,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> Outcome {
         Command::Seed(args) => with_runtime(|interrupt| seed::run(args, context, interrupt)),
         Command::Create(args) => with_runtime(|interrupt| create::run(args, context, interrupt)),
         Command::Verify(args) => with_runtime(|interrupt| verify::run(args, context, interrupt)),
+        Command::Show(args) if args.scrape => with_runtime(|interrupt| scrape::run(args, context, interrupt)),
         Command::Show(args) => show::run(&args, context),
         Command::Link(args) => link::run(&args, context),
         Command::Edit(args) => edit::run(&args, context),

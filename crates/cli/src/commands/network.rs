@@ -5,8 +5,10 @@ use crate::exit::{Exit, Failure};
 use crate::report::{Event, Level};
 use crate::run::Context;
 use crate::size::Rate;
+use shoal_discovery::{Http, HttpConfig};
 use shoal_session::{DEFAULT_PORT, PortChoice, Session, SessionConfig, SessionError};
 use shoal_storage::{LockError, StorageError};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Stopping takes 2 s at most for trackers (product.md) and a sync of what was written; after this the process ends
@@ -42,10 +44,16 @@ pub(super) async fn open(args: &NetworkArgs, down: Option<Rate>, context: &Conte
         up_limit_bytes_per_s: args.up.and_then(|rate| rate.0),
         down_limit_bytes_per_s: down.and_then(|rate| rate.0),
         allow_private_networks: args.allow_private_networks,
+        authorities: context.authorities(),
         state_dir: context.state.clone(),
         ..SessionConfig::default()
     };
     Session::start(config).await.map_err(failure)
+}
+
+/// Makes requests as these flags say, without a session.
+pub(super) fn http(bind: &[IpAddr], allow_private_networks: bool, context: &Context) -> Http {
+    Http::new(&HttpConfig { bind: bind.to_vec(), authorities: context.authorities(), allow_private_networks })
 }
 
 /// `0.0.0.0:6881, [::]:6881`.

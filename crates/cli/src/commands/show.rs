@@ -19,10 +19,16 @@ pub(super) fn run(args: &ShowArgs, context: &Context) -> Outcome {
 
 /// Prints what is known of a target.
 pub(super) fn print(target: &Target, json: bool, context: &Context) -> Outcome {
+    print_with(target, None, json, context)
+}
+
+/// The same, with what trackers said.
+pub(super) fn print_with(target: &Target, scrape: Option<Vec<ShownScrape>>, json: bool, context: &Context) -> Outcome {
     let shown = match target {
         Target::Torrent(torrent) => Shown::of_torrent(torrent),
         Target::Magnet(magnet) => Shown::of_magnet(magnet),
     };
+    let shown = Shown { scrape, ..shown };
     if json {
         let line = serde_json::to_string(&shown).or_exit(Exit::Other, || "cannot write JSON".to_owned())?;
         context.reporter.print(&escape_json(&line));
@@ -54,6 +60,33 @@ struct Shown {
     select: Vec<u32>,
     files: Vec<ShownFile>,
     warnings: Vec<String>,
+    /// With `--scrape` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scrape: Option<Vec<ShownScrape>>,
+}
+
+/// What a tracker knows, or why it did not say.
+#[derive(Serialize, Debug)]
+pub(super) struct ShownScrape {
+    pub(super) tracker: String,
+    pub(super) seeds: Option<u32>,
+    pub(super) leeches: Option<u32>,
+    pub(super) completed: Option<u32>,
+    pub(super) error: Option<String>,
+}
+
+impl ShownScrape {
+    fn for_people(&self) -> String {
+        let seeds = self.seeds.map(|count| size::count(u64::from(count), "seed"));
+        let leeches = self.leeches.map(|count| format!("{count} leeching"));
+        let completed = self.completed.map(|count| format!("{count} completed"));
+        let said: Vec<String> = [seeds, leeches, completed].into_iter().flatten().collect();
+        match &self.error {
+            Some(error) => format!("{}: {error}", self.tracker),
+            None if said.is_empty() => format!("{}: does not know it", self.tracker),
+            None => format!("{}: {}", self.tracker, said.join(", ")),
+        }
+    }
 }
 
 /// One file; padding files are none.
@@ -98,6 +131,7 @@ impl Shown {
             select: Vec::new(),
             files: files.collect(),
             warnings: torrent.warnings.iter().map(ToString::to_string).collect(),
+            scrape: None,
         }
     }
 
@@ -123,6 +157,7 @@ impl Shown {
             select: magnet.select.iter().cloned().flatten().take(MAX_SELECT).collect(),
             files: Vec::new(),
             warnings: magnet.warnings.iter().map(ToString::to_string).collect(),
+            scrape: None,
         }
     }
 
@@ -167,6 +202,9 @@ impl Shown {
         for (number, tier) in self.trackers.iter().enumerate() {
             let label = if number == 0 { "trackers" } else { "" };
             line(label, &tier.join("  or  "));
+        }
+        for (number, scrape) in self.scrape.iter().flatten().enumerate() {
+            line(if number == 0 { "scrape" } else { "" }, &scrape.for_people());
         }
         for (label, list) in [("web seeds", &self.web_seeds), ("DHT nodes", &self.nodes), ("peers", &self.peers)] {
             for (number, item) in list.iter().enumerate() {

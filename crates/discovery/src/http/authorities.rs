@@ -29,15 +29,13 @@ impl Authorities {
     /// Mozilla's list and the certificates of a PEM file's text (RFC 7468).
     pub fn with_pem(pem: &[u8]) -> Result<Authorities, NoCertificates> {
         let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).take(MAX_ADDED).collect();
-        let added = read.map_err(|error| NoCertificates { reason: format!("{error:?}") })?;
-        if added.is_empty() {
+        let added = read.map_err(|error| NoCertificates { reason: error.to_string() })?;
+        // Old ones in a system's list may be beyond reading.
+        let (usable, _) = RootCertStore::empty().add_parsable_certificates(added.iter().cloned());
+        if usable == 0 {
             return Err(NoCertificates { reason: "the file has none".to_owned() });
         }
-        let mut known = RootCertStore::empty();
-        match added.iter().try_for_each(|certificate| known.add(certificate.clone())) {
-            Ok(()) => Ok(Authorities { added }),
-            Err(error) => Err(NoCertificates { reason: error.to_string() }),
-        }
+        Ok(Authorities { added })
     }
 
     /// How TLS is spoken with these.

@@ -1,6 +1,7 @@
 //! Requests against servers on loopback.
 
 pub(crate) mod servers;
+mod table;
 
 use super::*;
 use crate::{FetchError, fetch_torrent};
