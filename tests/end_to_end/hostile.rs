@@ -151,7 +151,7 @@ fn a_flood_of_requests_is_bounded_and_others_are_served() {
     flooder.send(INTERESTED, &[]).unwrap();
     reader.wait_for(UNCHOKE).unwrap();
     let mut frames = Vec::new();
-    for n in 0..200_000_u32 {
+    for n in 0..1_000_000_u32 {
         frames.extend_from_slice(&numbers(&[13]));
         frames.push(REQUEST);
         frames.extend_from_slice(&numbers(&[n % 91, 0, 16384]));
@@ -160,10 +160,42 @@ fn a_flood_of_requests_is_bounded_and_others_are_served() {
     let flood = std::thread::spawn(move || flooder.send_raw(&frames));
     scene.completes("leech", &[honest.addr]);
     let grown = honest.process.peak_memory() - before;
-    assert!(grown < GROWTH, "{grown} bytes more");
+    // reliability.md B2.
+    assert!(grown < 10 << 20, "{grown} bytes more");
     assert_eq!(honest.process.interrupt().code(), 0);
     drop(reader);
     let _ = flood.join();
+}
+
+/// The quick form of `tests/measure/churn.py`.
+#[test]
+fn connections_that_come_and_go_leave_nothing_behind() {
+    let scene = Scene::new("v1");
+    let mut honest = scene.honest(&[]);
+    let descriptors = |process: &crate::support::process::Process| {
+        std::fs::read_dir(format!("/proc/{}/fd", process.id())).unwrap().count()
+    };
+    let cycle = |n: u32| {
+        let id = format!("-XX0001-{n:012}");
+        match n % 3 {
+            0 => drop(std::net::TcpStream::connect(honest.addr)),
+            _ => {
+                let wire = Wire::dial(honest.addr, scene.info_hash, id.as_bytes().try_into().unwrap());
+                if let (Ok(mut wire), 1) = (wire, n % 3) {
+                    let _ = wire.send(INTERESTED, &[]);
+                }
+            }
+        }
+    };
+    // Long enough that addresses and ids are kept up to their bounds.
+    (0..2_500).for_each(cycle);
+    let (before, memory) = (descriptors(&honest.process), honest.process.peak_memory());
+    (2_500..5_000).for_each(cycle);
+    until("what they held is given back", || descriptors(&honest.process) <= before + 2);
+    let grown = honest.process.peak_memory() - memory;
+    assert!(grown < 2 << 20, "{grown} bytes more");
+    assert!(honest.process.is_running());
+    scene.completes("leech", &[honest.addr]);
 }
 
 /// One frame: its length and its bytes.

@@ -97,10 +97,17 @@ def main():
             subprocess.run(["rm", "-rf", os.path.join(here.dir, out)], check=True)
             return code
 
-        # Warm: each path was taken, the pools and the allocator have what they keep.
-        for _ in range(500):
+        # Warm: addresses, banned ids and spare blocks are kept up to bounds, and the allocator keeps what 40 at a time took.
+        for _ in range(2_000):
             come_and_go(info_hash, rng, 0)
-        leech(0)
+        crowd = [threading.Thread(target=lambda n=n: [come_and_go(info_hash, random.Random(-n), 1) for _ in range(10)])
+                 for n in range(40)]
+        for thread in crowd:
+            thread.start()
+        for n in range(8):
+            leech(n)
+        for thread in crowd:
+            thread.join()
         first = settled(pid)
         print(f"{'':>22} descriptors threads      KiB")
         show = lambda what, now: print(f"{what:>22} {now[0]:>11} {now[1]:>7} {now[2]:>8}", flush=True)

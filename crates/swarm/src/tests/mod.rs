@@ -1,6 +1,7 @@
 //! The swarm machine as claims: one swarm, scripted peers, no driver.
 
 mod announcing;
+mod cases;
 mod exchange;
 mod hostile;
 mod leeching;
