@@ -4,6 +4,7 @@
 //! addresses may be used ([`networks`]). All input is from strangers: every
 //! answer is bounded in bytes, time and count.
 
+pub mod dht;
 mod failure;
 mod fetch;
 mod http;

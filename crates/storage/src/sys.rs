@@ -339,7 +339,7 @@ pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
 
 /// Replaces a file's content so that after a power cut either the old or the new is there: write, sync, rename, sync
 /// the folder.
-pub(crate) fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
+pub fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut fresh = path.as_os_str().to_os_string();
     fresh.push(".new");
     let fresh = Path::new(&fresh);
