@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod commands;
 #[cfg(test)]
+mod dht;
+#[cfg(test)]
 mod fetch;
 #[cfg(test)]
 mod foreign;

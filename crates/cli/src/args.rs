@@ -49,6 +49,7 @@ pub(crate) enum Command {
     Link(LinkArgs),
     Verify(VerifyArgs),
     Edit(EditArgs),
+    Dht(DhtArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }
@@ -65,6 +66,7 @@ impl Command {
             Command::Link(a) => &a.talk,
             Command::Verify(a) => &a.talk,
             Command::Edit(a) => &a.talk,
+            Command::Dht(a) => &a.talk,
             Command::Completions(a) => &a.talk,
             Command::Man(a) => &a.talk,
         }
@@ -79,8 +81,8 @@ impl Command {
             Command::Create(a) => a.json.json,
             Command::Verify(a) => a.json.json,
             Command::Link(a) => a.json.json,
-            // `show` and `edit` print one object without an envelope.
-            Command::Show(_) | Command::Edit(_) | Command::Completions(_) | Command::Man(_) => false,
+            // `show`, `edit` and `dht` print one object without an envelope.
+            Command::Show(_) | Command::Edit(_) | Command::Dht(_) | Command::Completions(_) | Command::Man(_) => false,
         }
     }
 }
@@ -150,11 +152,15 @@ pub(crate) struct NetworkArgs {
     /// Upload at most this much per second, as in 500k or 2MiB
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     pub(crate) up: Option<Rate>,
-    /// Do not use the DHT (this version never does)
+    /// Do not use the DHT
     ///
-    /// This version has no DHT yet; the flag is accepted so that scripts can say what they mean from now on.
+    /// Without it the torrent is announced to, and looked up in, the public Mainline DHT, so that a link works without a
+    /// tracker: whoever watches the DHT can see that this computer has it. Private torrents never are.
     #[arg(long)]
     pub(crate) no_dht: bool,
+    /// Ask this DHT node first, instead of the well-known ones; may be given several times
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_peer, value_delimiter = ' ')]
+    pub(crate) dht_bootstrap: Vec<(String, u16)>,
     /// Do not look for peers on the local network (this version never does)
     ///
     /// This version has no LAN discovery yet; the flag is accepted so that scripts can say what they mean from now on.
@@ -446,6 +452,48 @@ pub(crate) struct EditArgs {
     /// Replace the output file if it is there
     #[arg(long)]
     pub(crate) overwrite: bool,
+    #[command(flatten)]
+    pub(crate) json: JsonObjectArgs,
+    #[command(flatten)]
+    pub(crate) talk: TalkArgs,
+}
+
+/// What to do with the DHT.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum DhtAction {
+    /// How our node fares: who answers, our address as others see it
+    Status,
+    /// Print the peers under an info hash, one a line
+    Peers,
+    /// Tell the DHT once that a peer listens here
+    Announce,
+}
+
+/// Look at the DHT
+///
+/// Starts a node of its own for as long as it takes. Exit code 4: no node answers.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct DhtArgs {
+    /// What to do
+    pub(crate) action: DhtAction,
+    /// For `peers` and `announce`: info hash, magnet link or torrent file
+    #[arg(value_name = "HASH|LINK|FILE", required_if_eq_any([("action", "peers"), ("action", "announce")]))]
+    pub(crate) target: Option<String>,
+    /// For `announce`: the TCP port on which the peer listens [default: 6881]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: Option<u16>,
+    /// Ask this DHT node first, instead of the well-known ones; may be given several times
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_peer, value_delimiter = ' ')]
+    pub(crate) dht_bootstrap: Vec<(String, u16)>,
+    /// Send from this IPv4 address only
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ' ')]
+    pub(crate) bind: Vec<IpAddr>,
+    /// Give up after this long, as in 30s
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "30s")]
+    pub(crate) timeout: Duration,
+    /// Use nodes and print peers on private addresses too
+    #[arg(long)]
+    pub(crate) allow_private_networks: bool,
     #[command(flatten)]
     pub(crate) json: JsonObjectArgs,
     #[command(flatten)]

@@ -359,6 +359,7 @@ mod tests {
                 "0",
                 "--bind",
                 "127.0.0.1",
+                "--no-dht",
             ],
         );
         assert_eq!((code, out.as_str()), (3, ""), "{err}");

@@ -19,6 +19,13 @@ pub enum PortChoice {
 /// The port that BitTorrent programs try first (BEP 3).
 pub const DEFAULT_PORT: u16 = 6881;
 
+/// How the DHT is used.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DhtChoice {
+    /// Nodes that the user typed, host and port; they are asked first instead of the well-known ones.
+    pub bootstrap: Vec<(String, u16)>,
+}
+
 /// One process's configuration.
 #[derive(Debug, Clone)]
 pub struct SessionConfig {
@@ -43,6 +50,8 @@ pub struct SessionConfig {
     pub allow_private_networks: bool,
     /// Whose certificates trackers and web seeds may have.
     pub authorities: Authorities,
+    /// Whether the DHT is used, and how; `None`: not at all.
+    pub dht: Option<DhtChoice>,
     /// Where resume state and locks are kept; `None`: neither is, and everything is checked at each start.
     pub state_dir: Option<PathBuf>,
     /// Threads that hash, read and write.
@@ -64,6 +73,7 @@ impl Default for SessionConfig {
             lan_only: false,
             allow_private_networks: false,
             authorities: Authorities::default(),
+            dht: None,
             state_dir: None,
             // Chosen: as many as hash at the speed of a fast disk, and one that waits for a sync.
             disk_threads: std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4)) + 1,

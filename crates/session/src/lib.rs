@@ -25,7 +25,7 @@ mod session;
 mod torrent;
 
 pub use add::{AddTorrent, Check, Files, Mode, SelectFiles, TorrentSource};
-pub use config::{DEFAULT_PORT, PortChoice, SessionConfig};
+pub use config::{DEFAULT_PORT, DhtChoice, PortChoice, SessionConfig};
 pub use error::SessionError;
 pub use handle::{TorrentEvents, TorrentHandle};
 pub use progress::{Phase, Progress, TorrentEvent};

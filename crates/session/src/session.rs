@@ -7,7 +7,7 @@
 use crate::add::AddTorrent;
 use crate::claims::Claims;
 use crate::clock::Clock;
-use crate::config::SessionConfig;
+use crate::config::{PortChoice, SessionConfig};
 use crate::disk::{Disk, DiskThreads};
 use crate::error::SessionError;
 use crate::handle::{TorrentEvents, TorrentHandle};
@@ -17,6 +17,7 @@ use crate::pool::BlockPool;
 use crate::progress::Progress;
 use crate::registry::Registry;
 use crate::torrent::{Events, NewTorrent, Report, ToTorrent};
+use shoal_discovery::dht::{Dht, DhtConfig};
 use shoal_discovery::networks::{Scope, scope};
 use shoal_discovery::{Http, HttpConfig, Trackers, TrackersConfig};
 use shoal_machine::Rng;
@@ -59,6 +60,8 @@ pub(crate) struct Shared {
     pub(crate) http: Http,
     /// How many fetches from web seeds may be under way.
     pub(crate) web_connections: Arc<Semaphore>,
+    /// The DHT, if it is used.
+    pub(crate) dht: Option<Dht>,
     /// Bounded by what torrents order: a demand when it changes, the dials that a swarm lets be under way.
     pub(crate) host: mpsc::UnboundedSender<ToHost>,
 }
@@ -115,6 +118,7 @@ impl Session {
         let interfaces = interfaces();
         let own_addresses = listening.iter().flat_map(|listener| at_interfaces(*listener, &interfaces)).collect();
         let disk_threads = DiskThreads::start(config.disk_threads).map_err(SessionError::Start)?;
+        let dht = start_dht(&config, port);
         let (to_host, told) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             peer_id,
@@ -129,6 +133,7 @@ impl Session {
             trackers,
             http,
             web_connections: Arc::new(Semaphore::new(MAX_WEB_CONNECTIONS)),
+            dht,
             host: to_host,
             config,
         });
@@ -217,6 +222,11 @@ impl Session {
         Ok(TorrentHandle { hashes, progress: shown, info: known, events, inbox })
     }
 
+    /// The DHT, if it is used.
+    pub fn dht(&self) -> Option<&Dht> {
+        self.inner.shared.dht.as_ref()
+    }
+
     /// Changes the limits, bytes per second; `None`: no limit.
     pub fn set_limits(&self, up: Option<u64>, down: Option<u64>) {
         let _ = self.inner.shared.host.send(ToHost::Event(HostEvent::Limits { up, down }));
@@ -231,6 +241,9 @@ impl Session {
             let _ = inbox.send(ToTorrent::Stop);
         }
         while running.torrents.join_next().await.is_some() {}
+        if let Some(dht) = self.dht() {
+            dht.stop().await;
+        }
         let _ = running.stop.send(true);
         while running.listeners.join_next().await.is_some() {}
         let _ = self.inner.shared.host.send(ToHost::Stop);
@@ -249,6 +262,21 @@ impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("listening", &self.inner.listening).finish_non_exhaustive()
     }
+}
+
+/// Starts the DHT, if it is wanted. Where it cannot be had the session goes on without it.
+fn start_dht(config: &SessionConfig, tcp_port: u16) -> Option<Dht> {
+    let choice = config.dht.clone()?;
+    let started = Dht::start(DhtConfig {
+        bootstrap: choice.bootstrap,
+        bind: config.bind.clone(),
+        // The same number is left for uTP, which peers expect there.
+        port: if config.port == PortChoice::Any { 0 } else { tcp_port.checked_add(1).unwrap_or(0) },
+        allow_private_networks: config.allow_private_networks,
+        state_dir: config.state_dir.clone(),
+        ..DhtConfig::default()
+    });
+    started.inspect_err(|error| tracing::warn!(%error, "the DHT is not used")).ok()
 }
 
 fn random() -> Result<u64, SessionError> {

@@ -128,6 +128,8 @@ pub(crate) struct TorrentTask {
     place: Files,
     purpose: Option<Purpose>,
     pub(super) opening: bool,
+    /// It is known to be private (BEP 27).
+    pub(super) is_private: bool,
     checking: Arc<Checking>,
     pub(super) files: Option<Arc<TorrentFiles>>,
     pub(super) storing: usize,
@@ -404,6 +406,7 @@ impl TorrentTask {
     pub(super) fn open_files(&mut self, info: Arc<Info>, layers: PieceLayers) {
         let Some(purpose) = self.purpose.take() else { return };
         self.opening = true;
+        self.is_private = info.private();
         self.report.metadata(info.clone());
         let opening = Opening {
             info,

@@ -105,6 +105,10 @@ impl Process {
             .env("XDG_STATE_HOME", home.join("state"))
             .env("XDG_DATA_HOME", home.join("data"))
             .env("XDG_CACHE_HOME", home.join("cache"))
+            // No test talks to the public DHT; those that have one of their own switch it on again.
+            .env("SHOAL_SHARE_NO_DHT", "true")
+            .env("SHOAL_DOWNLOAD_NO_DHT", "true")
+            .env("SHOAL_SEED_NO_DHT", "true")
             .envs(variables.iter().copied())
             .current_dir(home)
             .stdin(Stdio::null())

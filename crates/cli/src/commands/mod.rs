@@ -2,6 +2,7 @@
 
 mod completions;
 mod create;
+mod dht;
 mod download;
 mod edit;
 mod fetch;
@@ -38,6 +39,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> Outcome {
         Command::Create(args) => with_runtime(|interrupt| create::run(args, context, interrupt)),
         Command::Verify(args) => with_runtime(|interrupt| verify::run(args, context, interrupt)),
         Command::Show(args) if args.scrape => with_runtime(|interrupt| scrape::run(args, context, interrupt)),
+        Command::Dht(args) => with_runtime(|interrupt| dht::run(args, context, interrupt)),
         Command::Show(args) => show::run(&args, context),
         Command::Link(args) => link::run(&args, context),
         Command::Edit(args) => edit::run(&args, context),

@@ -6,7 +6,7 @@ use crate::report::{Event, Level};
 use crate::run::Context;
 use crate::size::Rate;
 use shoal_discovery::{Http, HttpConfig};
-use shoal_session::{DEFAULT_PORT, PortChoice, Session, SessionConfig, SessionError};
+use shoal_session::{DEFAULT_PORT, DhtChoice, PortChoice, Session, SessionConfig, SessionError};
 use shoal_storage::{LockError, StorageError};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -45,6 +45,7 @@ pub(super) async fn open(args: &NetworkArgs, down: Option<Rate>, context: &Conte
         down_limit_bytes_per_s: down.and_then(|rate| rate.0),
         allow_private_networks: args.allow_private_networks,
         authorities: context.authorities(),
+        dht: uses_dht(args).then(|| DhtChoice { bootstrap: args.dht_bootstrap.clone() }),
         state_dir: context.state.clone(),
         ..SessionConfig::default()
     };
@@ -54,6 +55,11 @@ pub(super) async fn open(args: &NetworkArgs, down: Option<Rate>, context: &Conte
 /// Makes requests as these flags say, without a session.
 pub(super) fn http(bind: &[IpAddr], allow_private_networks: bool, context: &Context) -> Http {
     Http::new(&HttpConfig { bind: bind.to_vec(), authorities: context.authorities(), allow_private_networks })
+}
+
+/// Whether torrents are looked for in the DHT; private ones never are.
+pub(super) fn uses_dht(args: &NetworkArgs) -> bool {
+    !args.no_dht && !args.lan_only
 }
 
 /// `0.0.0.0:6881, [::]:6881`.

@@ -117,9 +117,15 @@ fn reachable(session: &Session) -> String {
 
 /// Who can see the share.
 fn audience(args: &ShareArgs) -> String {
-    match args.tracker.len() {
-        0 => "Anyone who has this link and can reach this computer can fetch it. Ctrl-C stops.".to_owned(),
-        1 => "Anyone who has this link can fetch it, and the tracker sees it. Ctrl-C stops.".to_owned(),
-        _ => "Anyone who has this link can fetch it, and the trackers see it. Ctrl-C stops.".to_owned(),
-    }
+    let dht = network::uses_dht(&args.network) && !args.private;
+    let who = match (dht, args.tracker.len()) {
+        (true, 0) => {
+            "Anyone who has this link, and whoever watches the public DHT, can fetch it (--lan-only keeps it here)."
+        }
+        (true, _) => "Anyone who has this link can fetch it, and so can whoever watches the public DHT or a tracker.",
+        (false, 0) => "Anyone who has this link and can reach this computer can fetch it.",
+        (false, 1) => "Anyone who has this link can fetch it, and the tracker sees it.",
+        (false, _) => "Anyone who has this link can fetch it, and the trackers see it.",
+    };
+    format!("{who} Ctrl-C stops.")
 }

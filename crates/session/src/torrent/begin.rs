@@ -10,6 +10,7 @@ use crate::error::SessionError;
 use crate::peer::Ports;
 use crate::registry::Registered;
 use crate::session::Shared;
+use shoal_discovery::dht::Dht;
 use shoal_machine::{Effects, Rng};
 use shoal_metainfo::{Info, PieceLayers};
 use shoal_storage::Lock;
@@ -18,6 +19,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+
+/// DHT nodes taken from a torrent file. Chosen: a bootstrap needs a few.
+const MAX_NODES: usize = 16;
 
 /// A torrent as it is made by the session.
 pub(crate) struct NewTorrent {
@@ -62,6 +66,8 @@ impl NewTorrent {
             web_seeds: web_seeds.clone(),
             sequential,
             max_peers: shared.config.max_connections_per_torrent,
+            dht: shared.dht.is_some(),
+            dht_port: shared.dht.as_ref().map(Dht::port),
             ..SwarmConfig::new(hashes, shared.peer_id)
         };
         let source =
@@ -86,6 +92,7 @@ impl NewTorrent {
             place: add.files,
             purpose: Some(purpose),
             opening: false,
+            is_private: false,
             checking: Arc::<Checking>::default(),
             files: None,
             storing: 0,
@@ -103,6 +110,7 @@ impl NewTorrent {
             registered,
             shared,
         };
+        task.tell_nodes(&add.source);
         task.look_up(Source::User, add.peers);
         if let TorrentSource::Magnet(magnet) = &add.source {
             task.look_up(Source::Link, magnet.peers.clone());
@@ -115,6 +123,16 @@ impl NewTorrent {
             }
         }
         task.run(Queues { inbox: receiver, batches: from_peers }).await;
+    }
+}
+
+impl TorrentTask {
+    /// The DHT nodes that a torrent names (BEP 5), unless it is private.
+    fn tell_nodes(&self, source: &TorrentSource) {
+        let (Some(dht), TorrentSource::Torrent(torrent)) = (&self.shared.dht, source) else { return };
+        if !torrent.info.private() {
+            torrent.nodes.iter().take(MAX_NODES).for_each(|(host, port)| dht.add_node(host.clone(), *port));
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use shoal_discovery::server_number;
 use shoal_metainfo::{Info, PieceLayers, Torrent};
 use shoal_swarm::{
     AnnounceEvent, AnnounceReply, AnnounceRequest, DialFailure, Effect, Event, HostEvent, Notice, PeerKey, Source,
-    SourceError, SourceErrorKind, TrackerKey, TrackerServer,
+    SourceError, SourceErrorKind, TrackerKey, TrackerServer, Via,
 };
 use shoal_wire::Handshake;
 use std::net::SocketAddr;
@@ -77,14 +77,17 @@ impl TorrentTask {
                 }
             }
             Effect::Announce { tracker, request } => self.want_announce(tracker, request),
-            // Neither source is switched on yet.
-            Effect::Seek { via, .. } => {
-                self.answers.push(Event::Sought {
-                    via,
-                    result: Err(SourceError::new(SourceErrorKind::Unusable, "not in use")),
-                });
+            Effect::Seek { via: Via::Dht, announce, hurry } => self.seek_in_dht(announce, hurry),
+            // It is not switched on.
+            Effect::Seek { via: Via::Lan, .. } => {
+                let result = Err(SourceError::new(SourceErrorKind::Unusable, "not in use"));
+                self.answers.push(Event::Sought { via: Via::Lan, result });
             }
-            Effect::DhtNode { .. } => {}
+            Effect::DhtNode { addr } => {
+                if let Some(dht) = &self.shared.dht {
+                    dht.add_node(addr.ip().to_string(), addr.port());
+                }
+            }
             Effect::Demand(demand) => self.tell_host(HostEvent::Demand(self.key, demand)),
             Effect::Notice(notice) => self.notice(notice),
         }
@@ -105,7 +108,8 @@ impl TorrentTask {
 
     /// What we say first on a connection, or answer.
     pub(super) fn handshake(&self, info_hash: [u8; 20]) -> Handshake {
-        Handshake::new(info_hash, self.shared.peer_id, self.hashes.v2.is_some(), false)
+        let dht = self.shared.dht.is_some() && !self.is_private;
+        Handshake::new(info_hash, self.shared.peer_id, self.hashes.v2.is_some(), dht)
     }
 
     pub(super) fn dial(&mut self, addr: SocketAddr) {
@@ -168,6 +172,25 @@ impl TorrentTask {
         }
         let result = Err(SourceError::new(SourceErrorKind::Silent, reason));
         self.feed(Event::Announced { tracker, result });
+    }
+
+    fn seek_in_dht(&mut self, announce: bool, hurry: bool) {
+        let via = Via::Dht;
+        let (inbox, shared) = (self.inbox.clone(), self.shared.clone());
+        let hashes: Vec<[u8; 20]> = self.hashes.all_wire().collect();
+        self.requests.spawn(async move {
+            let found = |addrs| {
+                let _ = inbox.send(ToTorrent::Event(Event::Found { source: Source::Dht, addrs }));
+            };
+            let result = match &shared.dht {
+                Some(dht) => dht.seek(&hashes, announce.then_some(shared.port), hurry, &found).await,
+                None => Err(SourceError::new(SourceErrorKind::Unusable, "not in use")),
+            };
+            if let Err(error) = &result {
+                tracing::debug!(%error, "the DHT gave nothing");
+            }
+            let _ = inbox.send(ToTorrent::Event(Event::Sought { via, result }));
+        });
     }
 
     fn use_metadata(&mut self, bytes: &[u8]) {
