@@ -8,6 +8,8 @@ mod commands;
 #[cfg(test)]
 mod dht;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod fetch;
 #[cfg(test)]
 mod foreign;

@@ -2,14 +2,16 @@
 //!
 //! The lock of `shoal-storage` keeps the same torrent from running twice; this keeps different torrents apart whose files
 //! have the same path. Paths are compared only where one root lies in the other, so that many downloads cost nothing.
+//! Other processes are kept away from a torrent's own file or folder by a lock; torrents of theirs whose folders lie one in the
+//! other are not told apart.
 //! Invariant: no path is in two claims. Folders are compared in canonical form.
 
 use crate::error::SessionError;
 use shoal_layout::{FileIndex, Selection};
-use shoal_storage::Storage;
+use shoal_storage::{Lock, Storage};
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// The claims of a session.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +23,8 @@ pub(crate) struct Claims {
 struct Held {
     next: u64,
     claims: BTreeMap<u64, Wanted>,
+    /// What this process holds: by root, for as long as a claim below it lasts.
+    places: BTreeMap<PathBuf, Weak<Lock>>,
 }
 
 /// The files that a download writes.
@@ -40,25 +44,42 @@ pub(crate) struct Wanted {
 pub(crate) struct Claim {
     claims: Claims,
     number: u64,
+    /// Keeps other processes away.
+    _place: Option<Arc<Lock>>,
 }
 
 impl Claims {
-    /// Claims all of these files, or none if another download has one of them.
-    pub(crate) fn claim(&self, wanted: Wanted) -> Result<Claim, SessionError> {
+    /// Claims all of these files, or none if another download has one of them. Without a state folder other processes are
+    /// not known.
+    pub(crate) fn claim(&self, wanted: Wanted, state_dir: Option<&Path>) -> Result<Claim, SessionError> {
         let mut held = self.lock();
         for other in held.claims.values() {
             if let Some(path) = wanted.shares(other) {
                 return Err(SessionError::SameFile { path, other: other.name.clone() });
             }
         }
+        let place = state_dir.map(|state_dir| held.place(state_dir, &wanted)).transpose()?;
         let number = held.next;
         held.next += 1;
         held.claims.insert(number, wanted);
-        Ok(Claim { claims: self.clone(), number })
+        Ok(Claim { claims: self.clone(), number, _place: place })
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn place(&mut self, state_dir: &Path, wanted: &Wanted) -> Result<Arc<Lock>, SessionError> {
+        self.places.retain(|_, lock| lock.strong_count() > 0);
+        let root = wanted.real(wanted.storage.place().root());
+        if let Some(lock) = self.places.get(&root).and_then(Weak::upgrade) {
+            return Ok(lock);
+        }
+        let lock = Arc::new(Lock::acquire_place(state_dir, &root)?);
+        self.places.insert(root, Arc::downgrade(&lock));
+        Ok(lock)
     }
 }
 

@@ -5,8 +5,9 @@
 //! by one for each torrent. So nobody ever waits to put a job in, and no task and thread can wait for each other.
 
 use crate::pool::{Block, BlockPool};
+use crate::progress::TorrentEvent;
+use crate::torrent::{Events, TorrentFiles};
 use shoal_layout::BlockRef;
-use shoal_storage::Storage;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
@@ -145,23 +146,31 @@ impl ReadError {
 #[derive(Clone)]
 pub(crate) struct UploadSource {
     /// Set when the files are open; nothing is uploaded before.
-    pub(crate) storage: Arc<OnceLock<Arc<Storage>>>,
-    pub(crate) disk: Disk,
+    pub(crate) files: Arc<OnceLock<Arc<TorrentFiles>>>,
+    disk: Disk,
     pub(crate) pool: BlockPool,
+    events: Events,
+    /// What was said last of files that changed: each is said once.
+    said: Arc<Mutex<String>>,
 }
 
 impl UploadSource {
+    /// Of files that are not open yet.
+    pub(crate) fn new(disk: Disk, pool: BlockPool, events: Events) -> UploadSource {
+        UploadSource { files: Arc::default(), disk, pool, events, said: Arc::default() }
+    }
+
     /// Reads blocks, in their order: in place those that need no disk, the others by one job of a disk thread. One job and not
     /// one a block: where the file system cannot say what is cached (tmpfs), each round trip would cost more than the read.
     pub(crate) async fn read(&self, blocks: &[BlockRef]) -> Vec<Result<Block, ReadError>> {
-        let Some(storage) = self.storage.get().cloned() else {
+        let Some(files) = self.files.get().cloned() else {
             return blocks.iter().map(|_| Err(ReadError::passing("the files are not open yet"))).collect();
         };
         let mut results = Vec::with_capacity(blocks.len());
         let mut cold = Vec::new();
         for (place, &block) in blocks.iter().enumerate() {
             let mut bytes = self.pool.take(block.length);
-            if storage.read_cached(block, &mut bytes) {
+            if files.storage.read_cached(block, &mut bytes) {
                 results.push(Ok(bytes));
             } else {
                 results.push(Err(ReadError::passing("the disk threads have ended")));
@@ -174,16 +183,27 @@ impl UploadSource {
         let (done, answer) = oneshot::channel();
         self.disk.run(move || {
             let read = cold.into_iter().map(|(place, block, mut bytes)| {
-                let read = storage.read(block, &mut bytes).map(|()| bytes);
+                let read = files.read(block, &mut bytes).map(|()| bytes);
                 (place, read.map_err(|error| ReadError { lost: error.is_lost(), reason: error.to_string() }))
             });
             // The connection may have closed meanwhile.
             let _ = done.send(read.collect::<Vec<_>>());
         });
         for (place, read) in answer.await.unwrap_or_default() {
+            if let Err(ReadError { lost: true, reason }) = &read {
+                self.say(reason);
+            }
             results[place] = read;
         }
         results
+    }
+
+    fn say(&self, reason: &str) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if *said != reason {
+            reason.clone_into(&mut said);
+            self.events.send(TorrentEvent::DataChanged { reason: reason.to_owned() });
+        }
     }
 }
 

@@ -112,6 +112,11 @@ pub enum TorrentEvent {
     },
     /// The disk works again.
     DiskRecovered,
+    /// Somebody changed a file: what does not fit any more is not offered any more.
+    DataChanged {
+        /// One line, not escaped.
+        reason: String,
+    },
     /// A tracker did not answer, or with a failure.
     TrackerError {
         /// Which.

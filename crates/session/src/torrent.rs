@@ -28,7 +28,9 @@ use crate::peer::{self, Connection, Opened, Ports};
 use crate::pool::Block;
 use crate::registry::Registered;
 use crate::session::Shared;
-use files::{Checking, Flushed, Opening, Purpose, Ready, TorrentFiles};
+use files::{Checking, Flushed, Opening, Purpose, Ready};
+
+pub(crate) use files::TorrentFiles;
 use shoal_discovery::networks::{Scope, peer_allowed};
 use shoal_machine::{Effects, Machine};
 use shoal_metainfo::{Info, InfoHashes, PieceLayers};
@@ -451,7 +453,7 @@ impl TorrentTask {
         }
         let files = Arc::new(files);
         // It was empty: files are opened once.
-        let _ = self.ports.source.storage.set(files.storage.clone());
+        let _ = self.ports.source.files.set(files.clone());
         self.files = Some(files);
         self.claim = claim;
         if self.stopping.is_some() {

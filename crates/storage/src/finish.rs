@@ -49,7 +49,9 @@ impl Storage {
         if self.wants_all() {
             self.part().remove(self.open_files())?;
         }
-        self.sync()
+        self.sync()?;
+        self.settle_served();
+        Ok(())
     }
 
     fn create_links(&self, info: &Info, links: &[(FileIndex, &Vec<String>)]) -> Result<(), StorageError> {

@@ -6,6 +6,7 @@
 
 use crate::identity::Identity;
 use crate::sys;
+use shoal_hash::sha256;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,12 @@ pub enum LockError {
     AlreadyRunning {
         /// The output folder.
         output: PathBuf,
+    },
+    /// Another process writes to the same file or folder for another torrent.
+    #[error("another shoal downloads into {}; wait for it or choose another --output", .path.display())]
+    SamePlace {
+        /// The torrent's file or folder.
+        path: PathBuf,
     },
     /// The state folder cannot be used.
     #[error("cannot lock {}: {source}", .path.display())]
@@ -50,6 +57,19 @@ impl Lock {
             }
         }
         Ok(lock)
+    }
+
+    /// Takes the lock of a torrent's own file or folder, in canonical form: whatever the torrent, one process at a time
+    /// writes there. Torrents of one process are told apart by their files.
+    pub fn acquire_place(state_dir: &Path, root: &Path) -> Result<Lock, LockError> {
+        use std::os::unix::ffi::OsStrExt;
+        let name: String = sha256(root.as_os_str().as_bytes())[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        let path = state_dir.join(format!("{name}.place.lock"));
+        match sys::create_private_folder(state_dir).and_then(|()| lock_file(&path)) {
+            Ok(Some(file)) => Ok(Lock { held: vec![(path, file)] }),
+            Ok(None) => Err(LockError::SamePlace { path: root.to_path_buf() }),
+            Err(source) => Err(LockError::Io { path, source }),
+        }
     }
 }
 

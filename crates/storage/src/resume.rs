@@ -100,6 +100,11 @@ impl Resumed {
         Resumed { have: Bitfield::new(layout.pieces()), check, problem: None, ours, found }
     }
 
+    /// What each file was before anything was checked.
+    pub fn files(&self) -> &[Option<FileStat>] {
+        &self.found.files
+    }
+
     /// Whether what stands in a file's place was left there, or made, by the last run.
     pub(crate) fn is_ours(&self, file: FileIndex) -> bool {
         self.ours.get(file.as_usize()).copied().unwrap_or(false)

@@ -11,6 +11,7 @@
 //! lost; gaps (BEP 47) are read as zeros and never stored.
 
 mod admit;
+mod served;
 
 use crate::open_files::FileKey;
 use crate::part::{PART_FILE, PartFile};
@@ -60,6 +61,7 @@ pub struct Storage {
     unsynced: Mutex<Unsynced>,
     /// Whether this process created the output folder, whose own name then needs a sync too.
     made_folder: AtomicBool,
+    served: RwLock<served::Served>,
 }
 
 #[derive(Debug)]
@@ -105,6 +107,7 @@ impl Storage {
             files,
             unsynced: Mutex::default(),
             made_folder: AtomicBool::new(false),
+            served: RwLock::default(),
         })
     }
 
@@ -216,6 +219,7 @@ impl Storage {
 
     fn write_run(&self, file: FileIndex, run: &[IoSlice<'_>], offset: u64) -> Result<(), StorageError> {
         let handle = self.file(file, Access::Create)?;
+        self.forget_served(file.0);
         let written = sys::write_all_vectored_at(&handle, run, offset);
         // Afterwards: a sync that took the list before the write was done did not sync it.
         self.note_written(file.0, false);
@@ -247,8 +251,8 @@ impl Storage {
         self.read_span(start, buffer)
     }
 
-    /// Reads a block if that needs no disk: whether `buffer` is filled now. Neither opens a file nor waits for a disk,
-    /// so it may be called from a task. Panics if `buffer` has not the block's length.
+    /// Reads a block for an upload if that needs no disk: whether `buffer` is filled now, from files that have not changed
+    /// ([`Storage::read_served`]). Neither opens a file nor waits for a disk, so it may be called from a task. Panics if `buffer` has not the block's length.
     pub fn read_cached(&self, block: BlockRef, buffer: &mut [u8]) -> bool {
         assert_eq!(buffer.len(), block.length as usize, "a buffer for the block");
         let mut rest = buffer;
@@ -261,10 +265,10 @@ impl Storage {
             };
             // Where to look for what is in the part file may need the disk.
             let read = !self.part.has(block.piece)
-                && self
-                    .files
-                    .get(self.key(file), false)
-                    .is_some_and(|handle| sys::read_cached_at(&handle, here, slice.offset));
+                && self.files.get(self.key(file), false).is_some_and(|handle| {
+                    sys::read_cached_at(&handle, here, slice.offset)
+                        && handle.metadata().is_ok_and(|now| self.vouches(block.piece, file, FileStat::of(&now)))
+                });
             if !read {
                 return false;
             }

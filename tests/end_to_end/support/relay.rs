@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct Relay {
     pub(crate) addr: SocketAddr,
     sent: Arc<AtomicU64>,
+    connections: Arc<AtomicU64>,
 }
 
 impl Relay {
@@ -17,17 +18,24 @@ impl Relay {
         let listener = TcpListener::bind((ip, 0)).unwrap();
         let addr = listener.local_addr().unwrap();
         let sent = Arc::new(AtomicU64::new(0));
-        let counter = sent.clone();
+        let connections = Arc::new(AtomicU64::new(0));
+        let (counter, count) = (sent.clone(), connections.clone());
         std::thread::spawn(move || {
             for here in listener.incoming() {
                 let (Ok(here), Ok(there)) = (here, TcpStream::connect(peer)) else { continue };
                 let (Ok(here_too), Ok(there_too)) = (here.try_clone(), there.try_clone()) else { continue };
+                count.fetch_add(1, Ordering::Relaxed);
                 let counter = counter.clone();
                 std::thread::spawn(move || pass(here_too, there_too, &AtomicU64::new(0)));
                 std::thread::spawn(move || pass(there, here, &counter));
             }
         });
-        Relay { addr, sent }
+        Relay { addr, sent, connections }
+    }
+
+    /// Connections so far.
+    pub(crate) fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// Bytes that the peer has sent so far, over all connections.

@@ -78,6 +78,7 @@ pub(super) fn failure(error: SessionError) -> Failure {
     let exit = match &error {
         SessionError::Listen { .. } => Exit::Network,
         SessionError::Duplicate | SessionError::Lock(LockError::AlreadyRunning { .. }) => Exit::Running,
+        SessionError::Lock(LockError::SamePlace { .. }) => Exit::Other,
         SessionError::Lock(_) => Exit::Disk,
         SessionError::Metadata(_) => Exit::BadTorrent,
         SessionError::Selection(_) => Exit::Usage,

@@ -175,6 +175,9 @@ impl Follow {
             TorrentEvent::DiskTrouble { reason } => {
                 say(Level::Normal, &format!("{}: {reason}; it goes on by itself", self.name))
             }
+            TorrentEvent::DataChanged { reason } => {
+                say(Level::Normal, &format!("{}: {reason}; what does not fit any more is not offered", self.name))
+            }
             TorrentEvent::DiskRecovered => say(Level::Normal, &format!("{}: the disk works again", self.name)),
             TorrentEvent::TrackerError { url, reason } => say(Level::Verbose, &format!("tracker {url}: {reason}")),
             TorrentEvent::WebSeedTrouble { url, outcome, reason } => {

@@ -16,7 +16,7 @@ use shoal_metainfo::{Info, PieceLayers};
 use shoal_storage::Lock;
 use shoal_swarm::{Event, MAX_WEB_SEEDS, Source, Swarm, SwarmConfig, SwarmKey, SwarmProgress};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -70,8 +70,7 @@ impl NewTorrent {
             dht_port: shared.dht.as_ref().map(Dht::port),
             ..SwarmConfig::new(hashes, shared.peer_id)
         };
-        let source =
-            UploadSource { storage: Arc::new(OnceLock::new()), disk: shared.disk.clone(), pool: shared.pool.clone() };
+        let source = UploadSource::new(shared.disk.clone(), shared.pool.clone(), report.events());
         let mut task = TorrentTask {
             key,
             swarm: Swarm::new(config, known.is_some(), rng),

@@ -73,6 +73,7 @@ impl TorrentTask {
             Effect::Metadata { bytes } => self.use_metadata(&bytes),
             Effect::Layers(layers) => {
                 if let Some(files) = &self.files {
+                    files.know_layers(layers.clone());
                     self.keep(Torrent::new(files.info.clone(), layers));
                 }
             }

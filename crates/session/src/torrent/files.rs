@@ -72,6 +72,8 @@ pub(crate) struct Ready {
 pub(crate) struct TorrentFiles {
     pub(crate) storage: Arc<Storage>,
     pub(crate) info: Arc<Info>,
+    /// The piece layers that are known.
+    layers: RwLock<PieceLayers>,
     /// `None` without a state folder, and after the end.
     resume: RwLock<Option<Resume>>,
     writes: bool,
@@ -140,13 +142,16 @@ pub(crate) fn open(opening: Opening) -> Result<Ready, SessionError> {
     let storage = Storage::open(layout.clone(), place, selection.clone(), mode, hashes.wire(), open_files)?;
     let storage = Arc::new(storage);
     let claim = match folder {
-        Some(folder) if writes => Some(claims.claim(Wanted {
-            name: info.name().to_owned(),
-            folder,
-            canonical: identity.output().to_path_buf(),
-            storage: storage.clone(),
-            selection: selection.clone(),
-        })?),
+        Some(folder) if writes => {
+            let wanted = Wanted {
+                name: info.name().to_owned(),
+                folder,
+                canonical: identity.output().to_path_buf(),
+                storage: storage.clone(),
+                selection: selection.clone(),
+            };
+            Some(claims.claim(wanted, state_dir.as_deref())?)
+        }
         _ => None,
     };
     let resumed = match (check, &state_dir) {
@@ -176,7 +181,9 @@ pub(crate) fn open(opening: Opening) -> Result<Ready, SessionError> {
             .inspect_err(|error| tracing::warn!(%error, "no resume state: everything will be checked after a restart"))
             .ok()
     });
-    let files = TorrentFiles { storage, info: info.clone(), resume: RwLock::new(resume), writes };
+    storage.note_served(resumed.files());
+    let (resume, known) = (RwLock::new(resume), RwLock::new(layers.clone()));
+    let files = TorrentFiles { storage, info: info.clone(), layers: known, resume, writes };
     Ok(Ready { info, layers, have, selection, files, claim, problem: resumed.problem })
 }
 
@@ -223,6 +230,17 @@ impl TorrentFiles {
             resume.written(now, piece, layout.piece_size(piece), *expected);
         }
         StoreOutcome::Written { digests: leaves }
+    }
+
+    /// More piece layers are known.
+    pub(crate) fn know_layers(&self, layers: PieceLayers) {
+        *self.layers.write().unwrap_or_else(PoisonError::into_inner) = layers;
+    }
+
+    /// Reads a block for an upload, from files that may have changed.
+    pub(crate) fn read(&self, block: BlockRef, buffer: &mut [u8]) -> Result<(), StorageError> {
+        let expected = self.info.piece_hashes(block.piece, &self.layers.read().unwrap_or_else(PoisonError::into_inner));
+        self.storage.read_served(block, buffer, expected.as_ref())
     }
 
     /// A piece is not right on disk any more.
