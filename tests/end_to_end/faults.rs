@@ -378,7 +378,9 @@ fn a_file_replaced_under_a_seed_that_opens_it_anew_is_served_where_it_is_right()
 #[test]
 fn few_descriptors_are_enough_for_many_files_and_peers() {
     let net = Net::any();
-    let folder = tempfile::tempdir().unwrap();
+    // In memory where that is possible: 5,000 files are 5,000 syncs.
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
     let at = |name: &str| folder.path().join(name);
     for number in 0..5000_usize {
         tree::file(
@@ -402,7 +404,7 @@ fn few_descriptors_are_enough_for_many_files_and_peers() {
     let addr: SocketAddr = event(&process, "listening", |e| e["addr"].as_str().unwrap().parse().unwrap());
     wait_for_pieces(&process, 1);
     let crowd: Vec<TcpStream> =
-        (0..200).filter_map(|_| TcpStream::connect_timeout(&addr, Duration::from_secs(5)).ok()).collect();
+        (0..200).filter_map(|_| TcpStream::connect_timeout(&addr, Duration::from_millis(200)).ok()).collect();
     assert!(crowd.len() >= 64, "{} connect", crowd.len());
     let before = processor_time(process.id());
     let ended = process.wait();

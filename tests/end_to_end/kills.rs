@@ -6,7 +6,7 @@
 use crate::support::net::Net;
 use crate::support::process::Process;
 use crate::support::relay::Relay;
-use crate::support::shoal::{QUIET, SHOAL, arg, create, seed};
+use crate::support::shoal::{QUIET, SHOAL, Seed, arg, create, seed};
 use crate::support::tree;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -30,8 +30,8 @@ struct Kills {
     net: Net,
     folder: tempfile::TempDir,
     source: Vec<u8>,
-    relay: Relay,
-    _seeder: crate::support::shoal::Seed,
+    /// A relay before each seed.
+    seeds: Vec<(Relay, Seed)>,
     chance: u64,
 }
 
@@ -40,16 +40,25 @@ fn kills_wanted() -> u32 {
 }
 
 impl Kills {
-    fn new(length: usize, piece_length: &str, up: &str) -> Kills {
+    fn new(length: usize, piece_length: &str, up: &str, seeds: u8) -> Kills {
         let net = Net::any();
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let source = tree::file(&at("source"), "file", 9, length);
         let torrent = create(&at("home"), &source, &at("file.torrent"), &["--piece-length", piece_length]);
-        let seeder = seed(&net, 2, &at("seed home"), &torrent, &at("source"), &["--up", up]);
-        let relay = Relay::before(seeder.addr, net.ip(4));
+        let start = |number: u8| {
+            let home = at(&format!("seed home {number}"));
+            let seeder = seed(&net, 10 + number, &home, &torrent, &at("source"), &["--up", up]);
+            (Relay::before(seeder.addr, net.ip(20 + number)), seeder)
+        };
+        let seeds = (0..seeds).map(start).collect();
         let source = std::fs::read(source).unwrap();
-        Kills { net, folder, source, relay, _seeder: seeder, chance: 1 }
+        Kills { net, folder, source, seeds, chance: 1 }
+    }
+
+    /// Bytes that all seeds have sent.
+    fn sent(&self) -> u64 {
+        self.seeds.iter().map(|(relay, _)| relay.sent()).sum()
     }
 
     /// SplitMix64, as in `tree`.
@@ -68,12 +77,14 @@ impl Kills {
     /// Runs it, and kills it after at most `kill_within_ms` of data, or of nothing.
     fn run(&mut self, kill_within_ms: Option<u64>) -> Run {
         let at = |name: &str| self.folder.path().join(name);
-        let (ip, peer) = (self.net.ip(3).to_string(), self.relay.addr.to_string());
+        let ip = self.net.ip(3).to_string();
+        let peers: Vec<String> = self.seeds.iter().map(|(relay, _)| relay.addr.to_string()).collect();
         let (torrent, output) = (at("file.torrent"), at("output"));
         let mut args = vec!["download", arg(&torrent), "--output", arg(&output), "--json", "--port", "0"];
-        args.extend(["--bind", &ip, "--peer", &peer]);
+        args.extend(["--bind", &ip]);
+        args.extend(peers.iter().flat_map(|peer| ["--peer", peer]));
         args.extend(QUIET);
-        let sent = self.relay.sent();
+        let sent = self.sent();
         let process = Process::start(SHOAL, &args, &at("leech home"));
         let start = Instant::now();
         let wait = kill_within_ms.map(|within| Duration::from_millis(self.below(within)));
@@ -83,7 +94,7 @@ impl Kills {
         let mut kill_at = early.map(|early| start + early);
         let ended = loop {
             // A block and more: not the handshake alone.
-            if flowing.is_none() && self.relay.sent() - sent > 40_000 {
+            if flowing.is_none() && self.sent() - sent > 40_000 {
                 flowing = Some((start.elapsed(), process.bytes_read()));
                 kill_at = kill_at.or(wait.map(|wait| Instant::now() + wait));
             }
@@ -96,7 +107,7 @@ impl Kills {
         let is_done = ended.code() == 0;
         assert!(is_done || kill_within_ms.is_some() && ended.code() == 137, "{:#?} {:#?}", ended.stdout, ended.stderr);
         // What is on its way in the relay was sent to nobody.
-        Run { began_with: began_with(&ended.stdout, &self.source), fetched: self.relay.sent() - sent, flowing, is_done }
+        Run { began_with: began_with(&ended.stdout, &self.source), fetched: self.sent() - sent, flowing, is_done }
     }
 
     /// Bytes of the file on disk that are right, in pieces.
@@ -121,8 +132,8 @@ fn began_with(lines: &[String], source: &[u8]) -> u64 {
     events[first]["done_bytes"].as_u64().unwrap() - fetched.sum::<u64>()
 }
 
-fn killed_again_and_again(length: usize, piece: (usize, &str), up: (u64, &str), kill_within_ms: u64) {
-    let mut kills = Kills::new(length, piece.1, up.1);
+fn killed_again_and_again(length: usize, piece: (usize, &str), up: (u64, &str), seeds: u8, kill_within_ms: u64) {
+    let mut kills = Kills::new(length, piece.1, up.1, seeds);
     let bound = (4 << 20).max(2 * piece.0 as u64).max(up.0);
     let wanted = kills_wanted();
     let (mut count, mut lost_most, mut lost_sum, mut read_most, mut slowest) = (0, 0, 0, 0, Duration::ZERO);
@@ -179,10 +190,10 @@ fn killed_again_and_again(length: usize, piece: (usize, &str), up: (u64, &str), 
 
 #[test]
 fn a_download_of_small_pieces_survives_kills() {
-    killed_again_and_again(24 << 20, (256 << 10, "256KiB"), (4_000_000, "4M"), 1500);
+    killed_again_and_again(24 << 20, (256 << 10, "256KiB"), (4_000_000, "4M"), 1, 1500);
 }
 
 #[test]
-fn a_download_of_large_pieces_survives_kills() {
-    killed_again_and_again(96 << 20, (8 << 20, "8MiB"), (16_000_000, "16M"), 2000);
+fn a_download_of_large_pieces_from_three_seeds_survives_kills() {
+    killed_again_and_again(96 << 20, (8 << 20, "8MiB"), (16_000_000, "5M"), 3, 2500);
 }

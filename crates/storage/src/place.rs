@@ -5,7 +5,8 @@
 //! them, whatever they are called in the torrent. Everything below works on the answer alone.
 //!
 //! Symlinks: what is only read is the user's own, so links in it that stay inside the folder that was named are
-//! resolved here, once; opening follows none, whatever changes later. Where a download writes, nothing is resolved.
+//! resolved here, once, and so is the torrent's own file or folder wherever it leads, as it is in a share of it; opening
+//! follows none, whatever changes later. Where a download writes, nothing is resolved.
 
 use crate::path::{SafePath, safe_paths};
 use crate::source::Scan;
@@ -58,7 +59,28 @@ impl Place {
                 *path = real;
             }
         }
+        place.follow_root(data, info.is_single_file());
         place
+    }
+
+    /// Takes files from where the torrent's own file or folder really is, if that is a link which leads out of `data`.
+    fn follow_root(&mut self, data: &Path, single: bool) {
+        let is_link = self.root.symlink_metadata().is_ok_and(|root| root.is_symlink());
+        let (true, Ok(real), Ok(data)) = (is_link, self.root.canonicalize(), data.canonicalize()) else { return };
+        if real.starts_with(data) {
+            return;
+        }
+        let (base, moved): (_, Option<Vec<SafePath>>) = if single {
+            let name = real.file_name().and_then(|name| name.to_str());
+            (real.parent(), name.and_then(|name| SafePath::exact([name])).map(|path| vec![path]))
+        } else {
+            let below = self.files.iter().map(|(_, path)| SafePath::exact(path.components().skip(1)));
+            (Some(real.as_path()), below.collect())
+        };
+        if let (Some(base), Some(moved)) = (base, moved) {
+            self.bases.push(base.to_path_buf());
+            self.files = moved.into_iter().map(|path| (1, path)).collect();
+        }
     }
 
     /// Where the scan met them, in the scan's order, which is that of canonical torrents.

@@ -30,6 +30,8 @@ pub struct SwarmConfig {
     pub client: String,
     /// Fetch pieces in order.
     pub sequential: bool,
+    /// Fetch nothing: only what is there is served, also when some of it is missing or gets lost.
+    pub serve_only: bool,
     /// Connections of this torrent, at most.
     pub max_peers: usize,
     /// Bytes of blocks held for pieces that are not written yet, about: no new piece is opened beyond it.
@@ -52,6 +54,7 @@ impl SwarmConfig {
             web_seeds: Vec::new(),
             client: concat!("shoal ", env!("CARGO_PKG_VERSION")).to_owned(),
             sequential: false,
+            serve_only: false,
             // Chosen: enough for full use of a fast line; libtorrent has 50 to 200.
             max_peers: 100,
             // Chosen: 0.1 s of writing at 400 MB/s beside the pieces that are open.

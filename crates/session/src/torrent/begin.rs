@@ -65,6 +65,7 @@ impl NewTorrent {
             trackers,
             web_seeds: web_seeds.clone(),
             sequential,
+            serve_only: !downloads,
             max_peers: shared.config.max_connections_per_torrent,
             dht: shared.dht.is_some(),
             dht_port: shared.dht.as_ref().map(Dht::port),

@@ -14,7 +14,8 @@ use shoal_pieces::Bitfield;
 
 /// How far the time of a file that was being written may be from the journal's after a crash. Chosen: twice the lead that
 /// writing may have over the journal, so that a slow write has time too; a power cut may also bring back an older time.
-pub const CRASH_WINDOW_NS: i64 = 5_000_000_000;
+/// Shorter, and a disk that syncs for seconds would hold up every write.
+pub const CRASH_WINDOW_NS: i64 = 20_000_000_000;
 /// Bytes of announced pieces that are hashed before a download goes on, at most: the rest is fetched again (reliability.md
 /// F1: at most 16 MiB are read before new data flows).
 const MAX_ANNOUNCED_BYTES: u64 = 16 << 20;

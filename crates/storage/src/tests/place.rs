@@ -56,6 +56,20 @@ fn links_that_stay_inside_are_read_and_others_are_not() {
 }
 
 #[test]
+fn a_torrents_own_folder_may_be_a_link_to_anywhere() {
+    let (outside, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::create_dir(outside.path().join("real")).unwrap();
+    std::fs::write(outside.path().join("real/plain"), [7; 100]).unwrap();
+    symlink(outside.path().join("real"), data.path().join("t")).unwrap();
+    let info = info(&["plain"]);
+    let storage = open_place(&info, Place::found(&info, data.path()), Mode::ReadOnly);
+    assert_eq!(read(&storage, 0).unwrap(), [7; 100]);
+    assert_eq!(storage.place().root(), data.path().join("t"));
+    let storage = open_place(&info, Place::safe(&info, data.path(), false), Mode::ReadWrite);
+    assert!(matches!(write(&storage, 0, &[9; 100]), Err(StorageError::Link { .. })), "nothing is written through it");
+}
+
+#[test]
 fn a_link_that_comes_after_the_look_is_not_followed() {
     let outside = tempfile::tempdir().unwrap();
     let data = tree(outside.path());

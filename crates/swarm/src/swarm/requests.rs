@@ -59,7 +59,12 @@ impl<P> Swarm<P> {
         let source = fast_only.as_ref().unwrap_or(bits);
         let restricted = transfer.without_others_exclusive(source, slot(key));
         let source = restricted.as_ref().unwrap_or(source);
-        transfer.picker.pick(slot(key), source, count, mode, max_open, &mut blocks);
+        let few_open = transfer.few_open_pieces(max_open, self.download.over(self.now, 2));
+        transfer.picker.pick(slot(key), source, count, mode, few_open, &mut blocks);
+        if blocks.is_empty() && outstanding == 0 && few_open < max_open {
+            // It has nothing of the open pieces: rather one more than an idle peer.
+            transfer.picker.pick(slot(key), source, count, mode, max_open, &mut blocks);
+        }
         if !blocks.is_empty() {
             if peer.requests.is_empty() {
                 // Its silence until now was ours.

@@ -211,7 +211,7 @@ impl<P> Swarm<P> {
         out: &mut Effects<Effect<P>>,
     ) {
         assert_eq!(have.len(), info.layout().pieces(), "the bitfield is this torrent's");
-        let mut transfer = Transfer::new(info, layers, have, selection, &self.rng);
+        let mut transfer = Transfer::new(info, layers, have, selection, self.config.serve_only, &self.rng);
         let pieces = transfer.info.layout().pieces();
         let private = transfer.info.private();
         let mut misfits = Vec::new();

@@ -11,6 +11,11 @@ use shoal_pieces::{Bitfield, PeerSlot, PiecePicker};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+/// Pieces of which few are open at once. Chosen: a second of download at 1 MB/s.
+const LARGE_PIECE: u64 = 1 << 20;
+/// Bytes of large pieces that may be open however slow the download is (reliability.md F1).
+const FEW_OPEN_BYTES: u64 = 4 << 20;
+
 /// The picker's name for a connection.
 pub(super) fn slot(key: PeerKey) -> PeerSlot {
     PeerSlot(key.0)
@@ -37,6 +42,8 @@ pub(super) struct Transfer<P> {
     pub(super) info: Arc<Info>,
     pub(super) layers: PieceLayers,
     pub(super) selection: Selection,
+    /// Whether nothing is wanted.
+    serve_only: bool,
     pub(super) picker: PiecePicker,
     pub(super) assembly: BTreeMap<PieceIndex, BTreeMap<u32, Held<P>>>,
     pub(super) assembly_bytes: u64,
@@ -64,9 +71,16 @@ pub(super) struct Transfer<P> {
 }
 
 impl<P> Transfer<P> {
-    pub(super) fn new(info: Arc<Info>, layers: PieceLayers, have: Bitfield, selection: Selection, rng: &Rng) -> Self {
+    pub(super) fn new(
+        info: Arc<Info>,
+        layers: PieceLayers,
+        have: Bitfield,
+        selection: Selection,
+        serve_only: bool,
+        rng: &Rng,
+    ) -> Self {
         let layout = info.layout();
-        let wanted = wanted(&info, &layers, &selection);
+        let wanted = if serve_only { Bitfield::new(layout.pieces()) } else { wanted(&info, &layers, &selection) };
         let picker = PiecePicker::new(&Arc::new(layout.clone()), have, &wanted, rng.fork("picker"));
         let mut transfer = Transfer {
             layer_fetch: LayerFetch::new(&info, &layers, &selection),
@@ -86,6 +100,7 @@ impl<P> Transfer<P> {
             chosen_total: selection.payload_length(layout),
             payload_done: 0,
             selection,
+            serve_only,
             layers,
             info,
         };
@@ -157,6 +172,17 @@ impl<P> Transfer<P> {
         if self.disk_refuses() { 0 } else { fit.max(least) as usize }
     }
 
+    /// How many pieces are opened while the open ones are enough for whom we ask: blocks of unfinished pieces are in memory only,
+    /// and a kill loses them (reliability.md F1: two pieces, or 4 MiB, or a second of download). Small pieces are finished
+    /// soon enough.
+    pub(super) fn few_open_pieces(&self, max_open: usize, download_rate: u64) -> usize {
+        let piece_length = u64::from(self.info.layout().piece_length());
+        if piece_length < LARGE_PIECE {
+            return max_open;
+        }
+        max_open.min((FEW_OPEN_BYTES.max(download_rate) / piece_length).max(2) as usize)
+    }
+
     /// Whether the disk does not take what it is given, or does not keep it.
     pub(super) fn disk_refuses(&self) -> bool {
         self.disk_trouble.is_some() || self.sync_failing
@@ -169,6 +195,9 @@ impl<P> Transfer<P> {
 
     /// Wants the pieces of the chosen files whose hashes are known.
     pub(super) fn set_wanted(&mut self) {
+        if self.serve_only {
+            return;
+        }
         let wanted = wanted(&self.info, &self.layers, &self.selection);
         self.picker.set_wanted(&wanted);
     }

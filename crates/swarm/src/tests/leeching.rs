@@ -229,6 +229,20 @@ fn a_refusing_disk_loses_nothing_and_stops_the_asking() {
 }
 
 #[test]
+fn who_only_serves_asks_for_nothing_also_when_a_piece_is_lost() {
+    let mut script = Script::start(info(10, 5), true, |config| config.serve_only = true);
+    let mut have = Bitfield::full(10);
+    have.unset(PieceIndex(4));
+    script.ready(have);
+    script.credit(Credit::UNLIMITED, Credit::UNLIMITED);
+    let seed = script.open_seed();
+    script.feed(Event::Lost(PieceIndex(2)));
+    script.pass(Duration::from_secs(30));
+    assert!(script.asked_of(seed).is_empty());
+    assert_eq!(script.swarm.progress().pieces_done, 8);
+}
+
+#[test]
 fn a_disk_that_cannot_sync_stops_the_asking_until_it_can() {
     let mut script = Script::with(10, []);
     let seed = script.open_seed();
