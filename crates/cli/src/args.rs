@@ -411,6 +411,13 @@ pub(crate) struct VerifyArgs {
     /// Folder that holds the data: the one that a download was put into
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) folder: PathBuf,
+    /// Also look for pieces that were made to collide in SHA-1
+    ///
+    /// Two different pieces of one SHA-1 can be made. Such a piece is right by its hash, and yet others may have got another
+    /// one by the same torrent: it counts as bad, and is named as an attack. Takes several times as long. v2 torrents use
+    /// SHA-256 alone and have nothing to look for; of hybrids both hashes are always checked.
+    #[arg(long)]
+    pub(crate) paranoid: bool,
     /// Threads that hash, up to 32 [default: one for each core]
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<NonZero<usize>>,

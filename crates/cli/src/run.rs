@@ -299,6 +299,41 @@ mod tests {
         assert!(out.ends_with("data/a\n"));
     }
 
+    /// Two messages of one SHA-1.
+    fn shattered() -> [Vec<u8>; 2] {
+        let text = include_str!("../../../tests/collision/shattered.hex");
+        let digits = |part: &str| part.chars().filter_map(|c| c.to_digit(16)).collect::<Vec<_>>();
+        let bytes = |part: &str| digits(part).chunks(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect();
+        let parts: Vec<Vec<u8>> = text.split("\n\n").skip(1).map(bytes).collect();
+        parts.try_into().unwrap()
+    }
+
+    #[test]
+    fn a_collision_passes_for_the_right_piece_unless_it_is_looked_for_or_the_torrent_has_v2() {
+        let home = home();
+        let [shown, swapped] = shattered();
+        let at = |name: &str| home.path().join(name).to_str().unwrap().to_owned();
+        let data = home.path().join("data");
+        for (format, is_fooled) in [("v1", true), ("v2", false), ("hybrid", false)] {
+            std::fs::write(&data, &shown).unwrap();
+            let file = at(&format!("{format}.torrent"));
+            assert_eq!(shoal(home.path(), &["create", &at("data"), "-o", &file, "--format", format]).0, 0);
+            std::fs::write(&data, &swapped).unwrap();
+            assert_eq!(shoal(home.path(), &["verify", &file, &at("")]).0, if is_fooled { 0 } else { 6 }, "{format}");
+            for content in [&shown, &swapped] {
+                std::fs::write(&data, content).unwrap();
+                let (code, out, err) = shoal(home.path(), &["verify", &file, &at(""), "--paranoid"]);
+                let is_right_v2 = format == "v2" && content == &shown;
+                assert_eq!(code, if is_right_v2 { 0 } else { 6 }, "{format} {err}");
+                assert_eq!(err.contains("attack"), format == "v1" || format == "hybrid" && content == &shown, "{err}");
+                assert!(is_right_v2 || out.ends_with("data\n"), "{out}");
+            }
+        }
+        std::fs::write(&data, vec![7; 100_000]).unwrap();
+        assert_eq!(shoal(home.path(), &["create", &at("data"), "-o", &at("t"), "--format", "v1"]).0, 0);
+        assert_eq!(shoal(home.path(), &["verify", &at("t"), &at(""), "--paranoid"]).0, 0);
+    }
+
     #[test]
     fn a_missing_file_does_not_accuse_those_that_share_its_pieces() {
         let home = home();

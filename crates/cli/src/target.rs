@@ -104,7 +104,7 @@ pub(crate) fn read_torrent(path: &Path) -> Result<Torrent, Failure> {
         let message = format!("{shown} is no torrent file: it is longer than 64 MiB, the most that is read");
         return Err(Failure::new(Exit::BadTorrent, message));
     }
-    Torrent::parse(&bytes).or_exit(Exit::BadTorrent, || format!("bad torrent file {shown}"))
+    Torrent::parse_owned(bytes).or_exit(Exit::BadTorrent, || format!("bad torrent file {shown}"))
 }
 
 fn is_url(word: &str) -> bool {

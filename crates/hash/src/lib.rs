@@ -10,6 +10,7 @@
 //!
 //! The only crate of the project with `unsafe`.
 
+mod checked;
 mod kernels;
 mod lanes;
 pub mod merkle;
@@ -17,6 +18,7 @@ mod pairs;
 mod path;
 mod state;
 
+pub use checked::CheckedSha1;
 pub use path::{Path, PathUnavailable, UnknownPath, path, set_path};
 pub use state::{Algorithm, Hasher, Sha1, Sha1Algorithm, Sha256, Sha256Algorithm};
 

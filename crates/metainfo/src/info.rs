@@ -70,6 +70,13 @@ pub struct Info {
 impl Info {
     /// Reads an info dictionary and says what it forgave. Trailing bytes are refused: they would be part of the hash.
     pub fn parse(bytes: &[u8]) -> Result<(Info, Vec<Warning>), MetainfoError> {
+        parse::check_size(bytes)?;
+        parse::parse(bytes.to_vec())
+    }
+
+    /// The same of bytes that are kept as they are, not copied: a torrent of many files has many.
+    pub(crate) fn parse_owned(bytes: Vec<u8>) -> Result<(Info, Vec<Warning>), MetainfoError> {
+        parse::check_size(&bytes)?;
         parse::parse(bytes)
     }
 

@@ -92,20 +92,20 @@ impl PieceLayers {
     }
 
     /// From a torrent file: root, hashes and offset of each layer there.
-    pub(crate) fn from_torrent<'a>(
+    pub(crate) fn from_torrent(
         info: &Info,
-        found: impl IntoIterator<Item = (&'a [u8], Vec<merkle::Hash>, usize)>,
+        found: Vec<(merkle::Hash, Vec<merkle::Hash>, usize)>,
     ) -> Result<PieceLayers, MetainfoError> {
-        let mut files: BTreeMap<&[u8], Vec<FileIndex>> = BTreeMap::new();
+        let mut files: BTreeMap<&merkle::Hash, Vec<FileIndex>> = BTreeMap::new();
         for file in info.files_with_layer() {
             if let Some(root) = &info.files()[file.as_usize()].root {
-                files.entry(root.as_slice()).or_default().push(file);
+                files.entry(root).or_default().push(file);
             }
         }
         let mut layers = PieceLayers::empty(info);
         for (root, hashes, offset) in found {
             // Files with the same content share a layer; each layer may come once.
-            let sharers = files.remove(root).ok_or(MetainfoError::StrayLayer { offset })?;
+            let sharers = files.remove(&root).ok_or(MetainfoError::StrayLayer { offset })?;
             for &file in &sharers {
                 check(info, file, &hashes)
                     .map_err(|error| MetainfoError::Layer { place: Place::TreeFile(file.as_usize()), error })?;

@@ -8,6 +8,8 @@ use crate::error::{MetainfoError, Place, Warning, Warnings};
 use crate::{Info, InfoHashV1, InfoHashes, MAX_TORRENT_BYTES, Magnet, PieceLayers, names, urls};
 use bendy::encoding::{Encoder, Error as EncodeError, SortedDictEncoder};
 use shoal_bencode::{Dict, Document, Limits, Value};
+use shoal_hash::merkle;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
@@ -56,16 +58,28 @@ impl Torrent {
 
     /// Reads a torrent file and says what it forgave.
     pub fn parse(bytes: &[u8]) -> Result<Torrent, MetainfoError> {
-        if bytes.len() > MAX_TORRENT_BYTES {
-            return Err(MetainfoError::TooLong { found: bytes.len(), limit: MAX_TORRENT_BYTES });
-        }
+        check_size(bytes)?;
+        Torrent::parse_owned(bytes.to_vec())
+    }
+
+    /// The same of bytes that nobody needs afterwards. The info dictionary stays where it is, so that a torrent of many
+    /// files is in memory once.
+    pub fn parse_owned(mut bytes: Vec<u8>) -> Result<Torrent, MetainfoError> {
+        check_size(&bytes)?;
         let mut warnings = Warnings::default();
-        let outer = Outer::parse(bytes, &mut warnings)?;
-        let (info, forgiven) = Info::parse(&bytes[outer.info.clone()])?;
+        let outer = Outer::parse(&bytes, &mut warnings)?;
+        let layers: Vec<(merkle::Hash, Vec<merkle::Hash>, usize)> = outer
+            .layers
+            .iter()
+            .map(|LayerSpans { root, hashes }| {
+                let root = bytes[root.clone()].try_into().expect("as long as a hash");
+                (root, bytes[hashes.clone()].as_chunks().0.to_vec(), hashes.start)
+            })
+            .collect();
+        bytes.truncate(outer.info.end);
+        bytes.drain(..outer.info.start);
+        let (info, forgiven) = Info::parse_owned(bytes)?;
         forgiven.into_iter().for_each(|warning| warnings.push(warning));
-        let layers = outer.layers.iter().map(|LayerSpans { root, hashes }| {
-            (&bytes[root.clone()], bytes[hashes.clone()].as_chunks().0.to_vec(), hashes.start)
-        });
         let layers = match info.hashes().v2 {
             Some(_) => PieceLayers::from_torrent(&info, layers)?,
             // Nothing to check them by, and nobody to need them.
@@ -90,13 +104,19 @@ impl Torrent {
 
     /// Writes it, the info dictionary byte for byte as it is.
     pub fn to_bytes(&self) -> Vec<u8> {
+        self.to_parts().concat()
+    }
+
+    /// What [`to_bytes`](Self::to_bytes) joins: the keys before the info dictionary, that dictionary, which is not copied,
+    /// and the keys after it.
+    pub fn to_parts(&self) -> [Cow<'_, [u8]>; 3] {
         // bendy writes no foreign bytes, so the keys before and after `info` are two dictionaries that are joined around it.
-        let mut bytes = dictionary(|dict| self.emit_before_info(dict));
-        bytes.pop();
-        bytes.extend_from_slice(b"4:info");
-        bytes.extend_from_slice(self.info.bytes());
-        bytes.extend_from_slice(&dictionary(|dict| self.emit_after_info(dict))[1..]);
-        bytes
+        let mut before = dictionary(|dict| self.emit_before_info(dict));
+        before.pop();
+        before.extend_from_slice(b"4:info");
+        let mut after = dictionary(|dict| self.emit_after_info(dict));
+        after.remove(0);
+        [before.into(), self.info.bytes().into(), after.into()]
     }
 
     /// A link to it: its hashes, name, trackers, web seeds and length.
@@ -158,6 +178,14 @@ impl Torrent {
         }
         Ok(())
     }
+}
+
+/// Refuses what is too long before it is copied or read.
+fn check_size(bytes: &[u8]) -> Result<(), MetainfoError> {
+    if bytes.len() > MAX_TORRENT_BYTES {
+        return Err(MetainfoError::TooLong { found: bytes.len(), limit: MAX_TORRENT_BYTES });
+    }
+    Ok(())
 }
 
 /// One dictionary, written by `bendy`.

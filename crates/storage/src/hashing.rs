@@ -16,7 +16,7 @@ mod sequence;
 #[cfg(test)]
 mod tests;
 
-use crate::source::Scan;
+use crate::source::Source;
 use crate::{Mode, OpenFiles, Place, Storage, StorageError};
 use lane::{Digest, Kinds};
 use lanes::hash_pieces;
@@ -58,14 +58,52 @@ pub fn check(
     pieces: &Bitfield,
     watch: Watch<'_>,
 ) -> Result<Bitfield, StorageError> {
-    let right = Mutex::new(Bitfield::new(storage.layout().pieces()));
-    let told = AtomicBool::new(false);
+    check_kinds(storage, info, layers, pieces, kinds(info.format()), watch).map(|checked| checked.right)
+}
+
+/// What a look for collisions found.
+#[derive(Debug, Clone)]
+pub struct Checked {
+    /// Pieces that are right, and no attack.
+    pub right: Bitfield,
+    /// Pieces that have every hash that is known, and were made to have the SHA-1 of another piece too.
+    pub attacks: Bitfield,
+}
+
+/// The same with a look at each v1 piece whether it was made to collide. Costs several times as much; v2 has no such
+/// attack, and is checked as ever.
+pub fn check_for_collisions(
+    storage: &Storage,
+    info: &Info,
+    layers: &PieceLayers,
+    pieces: &Bitfield,
+    watch: Watch<'_>,
+) -> Result<Checked, StorageError> {
     let kinds = kinds(info.format());
+    check_kinds(storage, info, layers, pieces, Kinds { collisions: kinds.v1, ..kinds }, watch)
+}
+
+fn check_kinds(
+    storage: &Storage,
+    info: &Info,
+    layers: &PieceLayers,
+    pieces: &Bitfield,
+    kinds: Kinds,
+    watch: Watch<'_>,
+) -> Result<Checked, StorageError> {
+    let none = Bitfield::new(storage.layout().pieces());
+    let found = Mutex::new(Checked { right: none.clone(), attacks: none });
+    let told = AtomicBool::new(false);
     hash_pieces(storage, pieces, kinds, watch, &|piece, digest| {
         match digest {
             Ok(digest) => {
                 if info.piece_hashes(piece, layers).is_some_and(|expected| digest.matches(&expected)) {
-                    right.lock().unwrap_or_else(PoisonError::into_inner).set(piece);
+                    let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                    if digest.collides {
+                        found.attacks.set(piece)
+                    } else {
+                        found.right.set(piece)
+                    };
                 }
             }
             Err(error) if !error.is_lost() && !told.swap(true, Ordering::Relaxed) => {
@@ -75,7 +113,7 @@ pub fn check(
         }
         true
     })?;
-    Ok(right.into_inner().unwrap_or_else(PoisonError::into_inner))
+    Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Whether a piece that is held in blocks (in order of `begin`, gaps left out) is right: every hash that `expected`
@@ -138,30 +176,32 @@ fn zeros(state: &mut Sha1, mut count: u32) {
     }
 }
 
-/// What [`shoal_metainfo::create::build`] needs beside the plan.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What [`shoal_metainfo::create::build`] needs beside the plan, and where the files lie.
+#[derive(Debug, Clone)]
 pub struct Created {
     /// SHA-1 of each piece, in order; empty for v2.
     pub v1: Vec<[u8; 20]>,
     /// Each file's v2 hashes, in the plan's order; empty for v1.
     pub v2: Vec<FileHashes>,
+    /// The files' places, in the plan's order.
+    pub place: Place,
 }
 
 /// Hashes a scanned source for a plan that was made of its files in their order, reading each byte once.
 pub fn create(
-    scan: &Scan,
+    source: Source,
     plan: &Plan,
     files: &std::sync::Arc<OpenFiles>,
     watch: Watch<'_>,
 ) -> Result<Created, StorageError> {
     let layout = plan.layout().clone();
-    let place = Place::scanned_in(scan, plan.files().iter().map(|file| file.given));
+    let (place, met) = Place::scanned(source, plan.files().iter().map(|file| file.given));
     let all = Selection::all(&layout);
     // No part file is ever looked for under this hash: nothing is unselected.
     let storage = Storage::open(layout, place, all, Mode::ReadOnly, [0; 20], std::sync::Arc::clone(files))?;
     let layout = storage.layout();
     let kinds = kinds(plan.format());
-    let Kinds { v1, v2 } = kinds;
+    let Kinds { v1, v2, .. } = kinds;
     let count = layout.pieces() as usize;
     let digests = Mutex::new((vec![[0; 20]; if v1 { count } else { 0 }], vec![[0; 32]; if v2 { count } else { 0 }]));
     let failed = Mutex::new(None);
@@ -188,13 +228,11 @@ pub fn create(
     }
     let (v1, roots) = digests.into_inner().unwrap_or_else(PoisonError::into_inner);
     let (stats, _) = storage.stats();
-    for (number, (now, planned)) in stats.iter().zip(plan.files()).enumerate() {
+    for (number, (now, met)) in stats.iter().zip(&met).enumerate() {
         let path = || storage.path(FileIndex(number as u32));
         match now {
             None => return Err(StorageError::Missing { path: path() }),
-            Some(now) if scan.files().get(planned.given).is_none_or(|met| met.stat != *now) => {
-                return Err(StorageError::Changed { path: path() });
-            }
+            Some(now) if now != met => return Err(StorageError::Changed { path: path() }),
             Some(_) => {}
         }
     }
@@ -208,10 +246,10 @@ pub fn create(
             hashes.push(hash.expect("a root for each piece of the file"));
         }
     }
-    Ok(Created { v1, v2: hashes })
+    Ok(Created { v1, v2: hashes, place: storage.into_place() })
 }
 
 /// The hashes of a format.
 fn kinds(format: Format) -> Kinds {
-    Kinds { v1: format != Format::V2, v2: format != Format::V1 }
+    Kinds { v1: format != Format::V2, v2: format != Format::V1, collisions: false }
 }

@@ -8,8 +8,9 @@
 //! resolved here, once, and so is the torrent's own file or folder wherever it leads, as it is in a share of it; opening
 //! follows none, whatever changes later. Where a download writes, nothing is resolved.
 
+use crate::FileStat;
 use crate::path::{SafePath, safe_paths};
-use crate::source::Scan;
+use crate::source::{Source, SourceFile};
 use crate::sys;
 use rustix::io::Errno;
 use shoal_layout::FileIndex;
@@ -18,7 +19,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// The places of a torrent's files: each below one of a few base folders.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Place {
     bases: Vec<PathBuf>,
     files: Vec<(u32, SafePath)>,
@@ -83,17 +84,17 @@ impl Place {
         }
     }
 
-    /// Where the scan met them, in the scan's order, which is that of canonical torrents.
-    pub fn scanned(scan: &Scan) -> Place {
-        Place::scanned_in(scan, 0..scan.files().len())
-    }
-
-    /// The same in another order.
-    pub(crate) fn scanned_in(scan: &Scan, order: impl Iterator<Item = usize>) -> Place {
-        let files = order.map(|number| &scan.files()[number]);
-        let files = files.map(|file| (file.base, file.on_disk.clone())).collect();
-        let bases = scan.bases().to_vec();
-        Place { root: scan.root().to_path_buf(), name: scan.name().to_string(), bases, files }
+    /// Where the scan met them, with what each was then. `order`: a torrent's order, as places in the scan's.
+    pub(crate) fn scanned(source: Source, order: impl Iterator<Item = usize>) -> (Place, Vec<FileStat>) {
+        let Source { name, root, bases, files } = source;
+        let mut left: Vec<Option<SourceFile>> = files.into_iter().map(Some).collect();
+        let (files, stats) = order
+            .map(|number| {
+                let file = left[number].take().expect("each file is in the torrent once");
+                ((file.base, file.on_disk), file.stat)
+            })
+            .unzip();
+        (Place { root, name, bases, files }, stats)
     }
 
     pub(crate) fn below(folder: &Path, files: Vec<SafePath>) -> Place {

@@ -118,6 +118,25 @@ pub struct Scan {
     empty_folders: Vec<PathBuf>,
 }
 
+/// Where scanned files lie and what each was when it was met, without what they are called in the torrent.
+#[derive(Debug, Clone)]
+pub struct Source {
+    pub(crate) name: String,
+    pub(crate) root: PathBuf,
+    pub(crate) bases: Vec<PathBuf>,
+    pub(crate) files: Vec<SourceFile>,
+}
+
+/// One of them.
+#[derive(Debug, Clone)]
+pub(crate) struct SourceFile {
+    /// Which of [`Source::bases`] it lies below.
+    pub(crate) base: u32,
+    /// Where it lies below its base, links resolved.
+    pub(crate) on_disk: SafePath,
+    pub(crate) stat: FileStat,
+}
+
 /// One file.
 #[derive(Debug, Clone)]
 pub struct ScannedFile {
@@ -127,12 +146,7 @@ pub struct ScannedFile {
     pub length: u64,
     /// Whether its owner may execute it.
     pub executable: bool,
-    /// What it was when it was met.
-    pub stat: FileStat,
-    /// Which of [`Scan::bases`] it lies below.
-    pub(crate) base: u32,
-    /// Where it lies below its base, links resolved.
-    pub(crate) on_disk: SafePath,
+    pub(crate) source: SourceFile,
 }
 
 /// Finds all files below `paths`. One path gives a torrent of its own name; several give a folder, called `name` or
@@ -237,8 +251,8 @@ impl Walk<'_> {
             let entry = entry.map_err(|source| named(shown, source))?;
             let shown = shown.join(entry.file_name());
             let Ok(name) = entry.file_name().into_string() else { return Err(ScanError::NotUtf8 { path: shown }) };
-            let mut path = path.to_vec();
-            path.push(name);
+            // No more room than it takes: there may be a million of them.
+            let path = path.iter().cloned().chain([name]).collect();
             self.entry(&shown, &entry.path(), path)?;
         }
         self.open.pop();
@@ -286,9 +300,11 @@ impl Walk<'_> {
             path,
             length: metadata.len(),
             executable: metadata.permissions().mode() & 0o100 != 0,
-            stat: FileStat::of(metadata),
-            base: self.number,
-            on_disk: on_disk.ok_or_else(|| ScanError::NotUtf8 { path: real.to_path_buf() })?,
+            source: SourceFile {
+                base: self.number,
+                on_disk: on_disk.ok_or_else(|| ScanError::NotUtf8 { path: real.to_path_buf() })?,
+                stat: FileStat::of(metadata),
+            },
         });
         Ok(())
     }
@@ -334,8 +350,18 @@ impl Scan {
         self.files.iter().map(|file| file.length).sum()
     }
 
-    pub(crate) fn bases(&self) -> &[PathBuf] {
-        &self.bases
+    /// Parts the names in the torrent (with lengths, and whether the owner may execute the file), which go into its plan,
+    /// from the places on disk, which hashing needs. Both are in the scan's order.
+    pub fn split(self) -> (Vec<(Vec<String>, u64, bool)>, Source) {
+        let Scan { name, root, bases, files, .. } = self;
+        let count = files.len();
+        let mut named = Vec::with_capacity(count);
+        let mut source = Source { name, root, bases, files: Vec::with_capacity(count) };
+        for file in files {
+            named.push((file.path, file.length, file.executable));
+            source.files.push(file.source);
+        }
+        (named, source)
     }
 }
 
@@ -401,7 +427,7 @@ mod tests {
         symlink("d", t.join("folder")).unwrap();
         let scanned = scan_one(&t).unwrap();
         assert_eq!(paths(&scanned), ["d/file", "folder/file", "link"]);
-        assert_eq!(scanned.files()[2].on_disk.as_str(), "d/file");
+        assert_eq!(scanned.files()[2].source.on_disk.as_str(), "d/file");
         let with = |target: &str| {
             symlink(target, t.join("bad")).unwrap();
             let result = scan_one(&t);

@@ -121,6 +121,11 @@ impl Storage {
         &self.place
     }
 
+    /// Where the files lie, for who needs nothing else any more.
+    pub(crate) fn into_place(mut self) -> Place {
+        std::mem::take(&mut self.place)
+    }
+
     /// What may be done.
     pub fn mode(&self) -> Mode {
         self.mode

@@ -43,8 +43,8 @@ pub(super) async fn run(args: CreateArgs, context: &Context, interrupt: Interrup
     torrent.web_seeds = args.webseed;
     torrent.comment = args.comment;
     torrent.created_by = Some(CREATED_BY.to_owned());
-    let output = args.output.unwrap_or_else(|| torrent_name(made.scan.name().as_ref()));
-    new_file::write(&output, &torrent.to_bytes(), args.overwrite)?;
+    let output = args.output.unwrap_or_else(|| torrent_name(torrent.info.name().as_ref()));
+    new_file::write(&output, &torrent.to_parts(), args.overwrite)?;
     if args.private && torrent.trackers.is_empty() {
         reporter.say(
             Level::Normal,

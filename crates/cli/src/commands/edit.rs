@@ -19,7 +19,7 @@ pub(super) fn run(args: &EditArgs, context: &Context) -> Outcome {
         Some(path) => (path.clone(), args.overwrite || same_file(path, Path::new(&args.target))),
         None => (PathBuf::from(&args.target), true),
     };
-    new_file::write(&path, &edited.to_bytes(), overwrite)?;
+    new_file::write(&path, &edited.to_parts(), overwrite)?;
     if args.json.json {
         return show::print(&Target::Torrent(Arc::new(edited)), true, context);
     }

@@ -11,42 +11,58 @@ use std::time::{Duration, Instant};
 /// Between two looks at the count. Chosen: a bar that moves smoothly.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How many bytes there are: told by the job once it knows, and nothing is shown before.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Total(Arc<AtomicU64>);
+
+impl Total {
+    /// Tells it.
+    pub(super) fn set(&self, bytes: u64) {
+        self.0.store(bytes, Ordering::Relaxed);
+    }
+}
+
 /// Runs `job` on a thread of its own and shows how far it is.
 pub(super) async fn watched<T: Send + 'static>(
     reporter: &Reporter,
     target: Target,
     work: Work,
-    total_bytes: u64,
     interrupt: &Interrupt,
-    job: impl FnOnce(Watch<'_>) -> T + Send + 'static,
+    job: impl FnOnce(Watch<'_>, &Total) -> T + Send + 'static,
 ) -> T {
     let done = Arc::new(AtomicU64::new(0));
-    let (count, cancel) = (Arc::clone(&done), interrupt.flag());
+    let total = Total::default();
+    let (count, cancel, told) = (Arc::clone(&done), interrupt.flag(), total.clone());
     let mut task = tokio::task::spawn_blocking(move || {
         let progress = |bytes: u64| {
             count.fetch_add(bytes, Ordering::Relaxed);
         };
-        job(Watch { cancel: &cancel, progress: &progress, jobs: None })
+        job(Watch { cancel: &cancel, progress: &progress, jobs: None }, &told)
     });
     let mut meter = Meter::default();
     let mut tick = tokio::time::interval(TICK);
-    let show = |done_bytes: u64, meter: &mut Meter| {
+    let show = |is_done: bool, meter: &mut Meter| {
+        let total_bytes = total.0.load(Ordering::Relaxed);
+        if total_bytes == 0 {
+            return;
+        }
+        let done_bytes = if is_done { total_bytes } else { done.load(Ordering::Relaxed).min(total_bytes) };
         let rate = meter.read(Instant::now(), done_bytes);
-        reporter.event(target, &Event::Checking { done_bytes: done_bytes.min(total_bytes), total_bytes, work, rate });
+        reporter.event(target, &Event::Checking { done_bytes, total_bytes, work, rate });
     };
     loop {
         tokio::select! {
             result = &mut task => {
                 match result {
                     Ok(value) => {
-                        show(if interrupt.is_raised() { done.load(Ordering::Relaxed) } else { total_bytes }, &mut meter);
+                        show(!interrupt.is_raised(), &mut meter);
                         return value;
                     }
                     // Our own bug goes on as what it is.
                     Err(error) => std::panic::resume_unwind(error.into_panic()),
                 }
             }
-            _ = tick.tick() => show(done.load(Ordering::Relaxed), &mut meter),
+            _ = tick.tick() => show(false, &mut meter),
         }
     }
 }

@@ -1,16 +1,16 @@
 //! From paths to a torrent: scan, plan, hash, build. The one way in which `create`, `share` and `seed --each` do it, so
 //! that the same bytes get the same info hash whichever was used.
 
-use super::hashing::watched;
+use super::hashing::{Total, watched};
 use crate::args::FormatArg;
-use crate::exit::{Exit, Failure, OrExit};
+use crate::exit::{Exit, Failure};
 use crate::interrupt::Interrupt;
 use crate::report::{Level, Reporter, Target, Work};
 use crate::size;
 use shoal_metainfo::create::{self, Options, Plan};
 use shoal_metainfo::{Attributes, Format, Info, PieceLayers, Torrent};
-use shoal_storage::source::{Scan, ScanError, scan};
-use shoal_storage::{OpenFiles, StorageError, hashing};
+use shoal_storage::source::{ScanError, Source, scan};
+use shoal_storage::{OpenFiles, Place, StorageError, hashing};
 use std::io::ErrorKind::NotFound;
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ pub(super) struct Recipe {
 /// What was made.
 pub(super) struct Made {
     /// Where the files are.
-    pub(super) scan: Scan,
+    pub(super) place: Place,
     /// The torrent, with nothing told around its info dictionary.
     pub(super) torrent: Torrent,
 }
@@ -58,85 +58,100 @@ pub(super) async fn make(
     {
         return Err(Failure::new(Exit::Usage, format!("there is no file or folder {}", missing.display())));
     }
-    let (paths, name) = (recipe.paths.clone(), recipe.name.clone());
-    let scanned = tokio::task::spawn_blocking(move || scan(&paths, name.as_deref())).await;
-    let scan = scanned.or_exit(Exit::Other, what)?.map_err(|error| {
-        let exit = match &error {
-            ScanError::Io { .. } | ScanError::Unreadable { .. } | ScanError::Vanished { .. } => Exit::Disk,
-            _ => Exit::Other,
-        };
-        Failure { exit, error: anyhow::Error::from(error).context(what()) }
-    })?;
+    let job = {
+        let reporter = reporter.clone();
+        move |watch: hashing::Watch<'_>, total: &Total| build(&recipe, &reporter, total, watch)
+    };
+    let made = watched(reporter, target, Work::Hashing, interrupt, job).await;
+    let (info, layers, place) = made.map_err(|error| error.failure(what))?;
+    Ok(Made { place, torrent: Torrent::new(Arc::new(info), layers) })
+}
+
+/// Why there is no torrent.
+enum MakeError {
+    Scan(ScanError),
+    Storage(StorageError),
+    Create(create::CreateError),
+}
+
+impl MakeError {
+    fn failure(self, what: impl FnOnce() -> String) -> Failure {
+        match self {
+            MakeError::Scan(error) => {
+                let exit = match &error {
+                    ScanError::Io { .. } | ScanError::Unreadable { .. } | ScanError::Vanished { .. } => Exit::Disk,
+                    _ => Exit::Other,
+                };
+                Failure { exit, error: anyhow::Error::from(error).context(what()) }
+            }
+            MakeError::Storage(StorageError::Cancelled) => {
+                Failure::new(Exit::Interrupted, "interrupted; nothing was written")
+            }
+            MakeError::Storage(error) => Failure { exit: Exit::Disk, error: error.into() },
+            MakeError::Create(error) => {
+                Failure { exit: Exit::Other, error: anyhow::Error::from(error).context(what()) }
+            }
+        }
+    }
+}
+
+/// Looks at what there is, and plans a torrent of it.
+fn prepare(recipe: &Recipe, reporter: &Reporter) -> Result<(Plan, Source), MakeError> {
+    let scan = scan(&recipe.paths, recipe.name.as_deref()).map_err(MakeError::Scan)?;
     for folder in scan.empty_folders() {
         reporter.say(
             Level::Normal,
             &format!("left out: {} is empty, and torrents cannot hold empty folders", folder.display()),
         );
     }
-    let plan = plan(&recipe, &scan).or_exit(Exit::Other, what)?;
-    let total = scan.total_length();
-    let counted = size::count(scan.files().len() as u64, "file");
-    reporter.say(
-        Level::Verbose,
-        &format!(
-            "{}: {counted}, {}, {} pieces of {}",
-            scan.name(),
-            size::bytes(total),
-            plan.layout().pieces(),
-            size::bytes(u64::from(plan.layout().piece_length()))
-        ),
-    );
-    let scan = Arc::new(scan);
-    let plan = Arc::new(plan);
-    let job = {
-        let (scan, plan) = (Arc::clone(&scan), Arc::clone(&plan));
-        let jobs = recipe.jobs;
-        move |watch: hashing::Watch<'_>| build(&recipe, &scan, &plan, hashing::Watch { jobs, ..watch })
-    };
-    let (info, layers) =
-        watched(reporter, target, Work::Hashing, total, interrupt, job).await.map_err(|error| match error {
-            BuildError::Storage(StorageError::Cancelled) => {
-                Failure::new(Exit::Interrupted, "interrupted; nothing was written")
-            }
-            BuildError::Storage(error) => Failure { exit: Exit::Disk, error: error.into() },
-            BuildError::Create(error) => {
-                Failure { exit: Exit::Other, error: anyhow::Error::from(error).context(what()) }
-            }
-        })?;
-    let scan = Arc::try_unwrap(scan).unwrap_or_else(|shared| Scan::clone(&shared));
-    Ok(Made { scan, torrent: Torrent::new(Arc::new(info), layers) })
-}
-
-enum BuildError {
-    Storage(StorageError),
-    Create(create::CreateError),
-}
-
-fn plan(recipe: &Recipe, scan: &Scan) -> Result<Plan, create::CreateError> {
     let format = match recipe.format {
         FormatArg::Hybrid => Format::Hybrid,
         FormatArg::V2 => Format::V2,
         FormatArg::V1 => Format::V1,
     };
     let attributes = |executable| Attributes { executable: executable && recipe.attributes, ..Attributes::default() };
-    match scan.files() {
-        [file] if scan.is_single_file() => {
-            Plan::file(format, scan.name().to_owned(), file.length, attributes(file.executable), recipe.piece_length)
+    let (name, is_single_file) = (scan.name().to_owned(), scan.is_single_file());
+    let counted = size::count(scan.files().len() as u64, "file");
+    let (named, source) = scan.split();
+    let plan = match named.as_slice() {
+        [(_, length, executable)] if is_single_file => {
+            Plan::file(format, name, *length, attributes(*executable), recipe.piece_length)
         }
-        files => {
-            let files = files.iter().map(|file| (file.path.clone(), file.length, attributes(file.executable)));
-            Plan::folder(format, scan.name().to_owned(), files, recipe.piece_length)
+        _ => {
+            let files = named.into_iter().map(|(path, length, executable)| (path, length, attributes(executable)));
+            Plan::folder(format, name, files, recipe.piece_length)
         }
-    }
+    };
+    let plan = plan.map_err(MakeError::Create)?;
+    reporter.say(
+        Level::Verbose,
+        &format!(
+            "{}: {counted}, {}, {} pieces of {}",
+            plan.name(),
+            size::bytes(plan.layout().payload_length()),
+            plan.layout().pieces(),
+            size::bytes(u64::from(plan.layout().piece_length()))
+        ),
+    );
+    Ok((plan, source))
 }
 
+/// Scan, plan, hash, build. What lies in memory for each of a million files goes from hand to hand and is not copied: names
+/// from the scan to the plan, places to hashing. All on one thread, since the allocator gives what one thread freed to no
+/// other.
 fn build(
     recipe: &Recipe,
-    scan: &Scan,
-    plan: &Plan,
+    reporter: &Reporter,
+    total: &Total,
     watch: hashing::Watch<'_>,
-) -> Result<(Info, PieceLayers), BuildError> {
-    let hashes = hashing::create(scan, plan, &OpenFiles::for_this_process(), watch).map_err(BuildError::Storage)?;
+) -> Result<(Info, PieceLayers, Place), MakeError> {
+    let (plan, source) = prepare(recipe, reporter)?;
+    total.set(plan.layout().payload_length());
+    let watch = hashing::Watch { jobs: recipe.jobs, ..watch };
+    let files = OpenFiles::for_this_process();
+    let hashing::Created { v1, v2, place } =
+        hashing::create(source, &plan, &files, watch).map_err(MakeError::Storage)?;
     let options = Options { private: recipe.private, source: recipe.source.clone() };
-    create::build(plan, &hashes.v1, &hashes.v2, &options).map_err(BuildError::Create)
+    let (info, layers) = create::build(plan, v1, v2, &options).map_err(MakeError::Create)?;
+    Ok((info, layers, place))
 }

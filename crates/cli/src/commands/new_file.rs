@@ -5,14 +5,14 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Writes `bytes` to `path`; over a file that is there only if `overwrite`.
-pub(super) fn write(path: &Path, bytes: &[u8], overwrite: bool) -> Result<(), Failure> {
+/// Writes `parts`, one after the other, to `path`; over a file that is there only if `overwrite`.
+pub(super) fn write(path: &Path, parts: &[impl AsRef<[u8]>], overwrite: bool) -> Result<(), Failure> {
     refuse_existing(path, overwrite)?;
     // A link keeps pointing where it points.
     let place =
         if overwrite { fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf()) } else { path.to_path_buf() };
     let beside = beside(&place);
-    let written = write_synced(&beside, bytes, &place).and_then(|()| put_in_place(&beside, &place, overwrite));
+    let written = write_synced(&beside, parts, &place).and_then(|()| put_in_place(&beside, &place, overwrite));
     if written.is_err() {
         // What is left of a failed try is of no use; if even this fails, the first error says more.
         let _ = fs::remove_file(&beside);
@@ -62,9 +62,9 @@ fn beside(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-fn write_synced(path: &Path, bytes: &[u8], like: &Path) -> io::Result<()> {
+fn write_synced(path: &Path, parts: &[impl AsRef<[u8]>], like: &Path) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
-    file.write_all(bytes)?;
+    parts.iter().try_for_each(|part| file.write_all(part.as_ref()))?;
     if let Ok(found) = fs::metadata(like) {
         file.set_permissions(found.permissions())?;
     }
@@ -91,11 +91,11 @@ mod tests {
     fn a_file_that_is_there_is_kept_unless_told_otherwise() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.torrent");
-        write(&path, b"one", false).unwrap();
-        let failure = write(&path, b"two", false).unwrap_err();
+        write(&path, &[b"one"], false).unwrap();
+        let failure = write(&path, &[b"two"], false).unwrap_err();
         assert!(failure.line().contains("--overwrite"), "{}", failure.line());
         assert_eq!(fs::read(&path).unwrap(), b"one");
-        write(&path, b"two", true).unwrap();
+        write(&path, &[b"two"], true).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing stays behind");
     }
@@ -103,9 +103,9 @@ mod tests {
     #[test]
     fn folders_in_the_way_and_folders_that_are_missing_are_named() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(write(folder.path(), b"x", true).unwrap_err().exit, Exit::Usage);
+        assert_eq!(write(folder.path(), &[b"x"], true).unwrap_err().exit, Exit::Usage);
         let missing = folder.path().join("no").join("a");
-        assert!(write(&missing, b"x", false).unwrap_err().line().contains("there is no folder"));
+        assert!(write(&missing, &[b"x"], false).unwrap_err().line().contains("there is no folder"));
     }
 
     #[test]
@@ -114,7 +114,7 @@ mod tests {
         let (real, link) = (folder.path().join("real"), folder.path().join("link"));
         fs::write(&real, "old").unwrap();
         std::os::unix::fs::symlink(&real, &link).unwrap();
-        write(&link, b"new", true).unwrap();
+        write(&link, &[b"new"], true).unwrap();
         assert_eq!(fs::read(&real).unwrap(), b"new");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     }

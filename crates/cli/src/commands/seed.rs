@@ -18,7 +18,6 @@ use crate::size;
 use crate::target::read_torrent;
 use shoal_metainfo::Torrent;
 use shoal_session::{AddTorrent, Check, Files, Session, TorrentHandle};
-use shoal_storage::Place;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -203,7 +202,7 @@ impl Seeding {
         };
         let made = make(recipe, &self.reporter, self.next, &self.interrupt).await?;
         let magnet = share::link(made.torrent.magnet(), &self.session);
-        let files = Files::Scanned(Place::scanned(&made.scan));
+        let files = Files::Scanned(made.place);
         let add = AddTorrent::seed(Arc::new(made.torrent), files, Check::JustHashed);
         self.add(path, add, Some(magnet)).await
     }

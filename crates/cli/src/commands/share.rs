@@ -16,7 +16,6 @@ use crate::report::{Event, Level};
 use crate::run::Context;
 use shoal_metainfo::Magnet;
 use shoal_session::{AddTorrent, Check, Files, Session};
-use shoal_storage::Place;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -52,7 +51,7 @@ pub(super) async fn run(args: ShareArgs, context: &Context, interrupt: Interrupt
     let name = torrent.info.name().to_owned();
     let add = AddTorrent {
         typed_trackers: args.tracker.clone(),
-        ..AddTorrent::seed(Arc::new(torrent), Files::Scanned(Place::scanned(&made.scan)), Check::JustHashed)
+        ..AddTorrent::seed(Arc::new(torrent), Files::Scanned(made.place), Check::JustHashed)
     };
     let handle = session.add(add).await.map_err(network::failure)?;
     let follow = Follow::new(handle, Some(&name), Role::Seed, reporter, 0);

@@ -4,7 +4,7 @@
 //! v1 a piece may span files: one that is wrong accuses all of them, except those that have no other fault beside a file
 //! that is bad for sure.
 
-use super::hashing::watched;
+use super::hashing::{Total, watched};
 use super::{Outcome, show};
 use crate::args::VerifyArgs;
 use crate::exit::{Exit, Failure, OrExit};
@@ -38,14 +38,28 @@ pub(super) async fn run(args: VerifyArgs, context: &Context, interrupt: Interrup
     let job = {
         let (storage, torrent) = (Arc::clone(&storage), Arc::clone(&torrent));
         let jobs = args.jobs;
-        move |watch: hashing::Watch<'_>| check(&storage, &torrent, hashing::Watch { jobs, ..watch })
+        move |watch: hashing::Watch<'_>, total: &Total| {
+            total.set(total_length);
+            check(&storage, &torrent, args.paranoid, hashing::Watch { jobs, ..watch })
+        }
     };
-    let (good, problems) =
-        watched(reporter, 0, Work::Checking, total_length, &interrupt, job).await.map_err(|error| match error {
+    let Found { good, attacks, problems } =
+        watched(reporter, 0, Work::Checking, &interrupt, job).await.map_err(|error| match error {
             StorageError::Cancelled => Failure::new(Exit::Interrupted, "interrupted before all was checked"),
             other => Failure { exit: Exit::Disk, error: anyhow::Error::from(other).context("cannot verify") },
         })?;
     let bad = bad_files(&info, &good, &problems);
+    for piece in attacks.iter_set() {
+        let names: Vec<String> =
+            info.layout().files_in(piece).map(|file| storage.path(file).display().to_string()).collect();
+        reporter.say(
+            Level::Normal,
+            &format!(
+                "{}: {piece} has the right SHA-1 and was made to collide with another piece: an attack; do not trust this torrent",
+                names.join(", ")
+            ),
+        );
+    }
     for (&file, &bad_pieces) in &bad {
         let place = storage.path(file);
         let why = match problems.get(&file) {
@@ -66,7 +80,15 @@ pub(super) async fn run(args: VerifyArgs, context: &Context, interrupt: Interrup
         reporter.event(0, &Event::Done { path: storage.place().root().to_path_buf() });
         return Ok(Exit::Done);
     }
-    let wrong = good.len() - good.count();
+    let wrong = good.len() - good.count() - attacks.count();
+    if attacks.count() > 0 {
+        let count = size::count(u64::from(attacks.count()), "piece");
+        let message = format!(
+            "{}: attack: {count} made to collide in SHA-1, {wrong} missing or wrong; get it anew as a v2 torrent",
+            info.name()
+        );
+        return Err(Failure::new(Exit::BadTorrent, message));
+    }
     Err(Failure::new(
         Exit::BadTorrent,
         format!(
@@ -100,16 +122,32 @@ fn open(info: &Info, folder: &Path) -> Result<Storage, StorageError> {
 
 type Problems = BTreeMap<FileIndex, StorageError>;
 
+/// What a check found.
+struct Found {
+    good: Bitfield,
+    /// Pieces that were made to collide; none of them is good.
+    attacks: Bitfield,
+    problems: Problems,
+}
+
 fn check(
     storage: &Storage,
     torrent: &Torrent,
+    paranoid: bool,
     watch: hashing::Watch<'_>,
-) -> Result<(Bitfield, Problems), StorageError> {
-    let all = Bitfield::full(torrent.info.layout().pieces());
-    let good = hashing::check(storage, &torrent.info, &torrent.layers, &all, watch)?;
+) -> Result<Found, StorageError> {
+    let Torrent { info, layers, .. } = torrent;
+    let all = Bitfield::full(info.layout().pieces());
+    let hashing::Checked { right: good, attacks } = if paranoid {
+        hashing::check_for_collisions(storage, info, layers, &all, watch)?
+    } else {
+        let right = hashing::check(storage, info, layers, &all, watch)?;
+        hashing::Checked { right, attacks: Bitfield::new(all.len()) }
+    };
     // A symlink of the torrent (BEP 47) is created only if the user asks, and has no bytes.
     let is_link = |file: FileIndex| torrent.info.files()[file.as_usize()].attributes.symlink.is_some();
-    Ok((good, storage.problems().into_iter().filter(|&(file, _)| !is_link(file)).collect()))
+    let problems = storage.problems().into_iter().filter(|&(file, _)| !is_link(file)).collect();
+    Ok(Found { good, attacks, problems })
 }
 
 /// The bad files, and how many wrong pieces each has.

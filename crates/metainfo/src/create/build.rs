@@ -4,14 +4,16 @@ use super::{CreateError, FileHashes, Options, Plan, PlannedFile};
 use crate::torrent::dictionary;
 use crate::{Attributes, Format, Info, PieceLayers};
 use bendy::encoding::{Error as EncodeError, SingleItemEncoder, SortedDictEncoder};
+use shoal_hash::merkle;
 use shoal_layout::FileIndex;
 
 /// Makes the info dictionary. `v1`: SHA-1 of each piece of the layout, gaps as zeros (none for v2). `v2`: each file's hashes,
-/// in the plan's order (none for v1). What comes out was read back as any torrent is.
+/// in the plan's order (none for v1). What comes out was read back as any torrent is; what it was made of is given up before,
+/// since a million names need not be in memory twice.
 pub fn build(
-    plan: &Plan,
-    v1: &[[u8; 20]],
-    v2: &[FileHashes],
+    plan: Plan,
+    v1: Vec<[u8; 20]>,
+    v2: Vec<FileHashes>,
     options: &Options,
 ) -> Result<(Info, PieceLayers), CreateError> {
     let (pieces, files) = match plan.format {
@@ -24,19 +26,25 @@ pub fn build(
             return Err(CreateError::Hashes { expected, found });
         }
     }
-    let bytes = dictionary(|dict| emit(plan, v1, v2, options, dict));
-    let (info, _) = Info::parse(&bytes)?;
+    let bytes = dictionary(|dict| emit(&plan, &v1, &v2, options, dict));
+    let Plan { layout, files, .. } = plan;
+    drop((files, v1));
+    let made: Vec<(FileIndex, Vec<merkle::Hash>)> = (0..)
+        .map(FileIndex)
+        .zip(v2)
+        .filter(|(_, hashes)| !hashes.layer.is_empty())
+        .map(|(index, hashes)| (index, hashes.layer))
+        .collect();
+    let (info, _) = Info::parse_owned(bytes)?;
     let mut layers = PieceLayers::empty(&info);
-    for (index, hashes) in (0..).map(FileIndex).zip(v2) {
-        if !hashes.layer.is_empty() {
-            let found = hashes.layer.len();
-            let expected = plan.layout.pieces_of(index).len();
-            layers.insert(&info, index, hashes.layer.clone()).map_err(|_| CreateError::Hashes { expected, found })?;
-        }
+    for (index, layer) in made {
+        let found = layer.len();
+        let expected = layout.pieces_of(index).len();
+        layers.insert(&info, index, layer).map_err(|_| CreateError::Hashes { expected, found })?;
     }
     let lacking = layers.missing(&info).next();
     match lacking {
-        Some(file) => Err(CreateError::Hashes { expected: plan.layout.pieces_of(file).len(), found: 0 }),
+        Some(file) => Err(CreateError::Hashes { expected: layout.pieces_of(file).len(), found: 0 }),
         None => Ok((info, layers)),
     }
 }

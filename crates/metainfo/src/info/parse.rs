@@ -35,11 +35,16 @@ impl PathRoom {
 /// A place that is an entry of `files` or of `file tree`.
 type NumberedPlace = fn(usize) -> Place;
 
-pub(super) fn parse(bytes: &[u8]) -> Result<(Info, Vec<Warning>), MetainfoError> {
+/// Refuses what is too long before it is copied or read.
+pub(super) fn check_size(bytes: &[u8]) -> Result<(), MetainfoError> {
     if bytes.len() > MAX_INFO_BYTES {
         return Err(MetainfoError::TooLong { found: bytes.len(), limit: MAX_INFO_BYTES });
     }
-    let document = Document::parse(bytes, Limits::TORRENT)?;
+    Ok(())
+}
+
+pub(super) fn parse(bytes: Vec<u8>) -> Result<(Info, Vec<Warning>), MetainfoError> {
+    let document = Document::parse(&bytes, Limits::TORRENT)?;
     let dict = document.root().as_dict().ok_or(MetainfoError::NoDictionary(Place::Info))?;
     let mut warnings = Warnings::default();
     let has_tree = is_v2(dict)?;
@@ -49,8 +54,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(Info, Vec<Warning>), MetainfoError>
         .ok_or(MetainfoError::Missing { place: Place::Info, key: "name" })?;
     let piece_length = piece_length(dict, has_tree)?;
     let mut room = PathRoom(PATHS_BYTES);
-    let listed = list::parse(dict, &name, has_tree, &mut room, &mut warnings)?;
     let treed = if has_tree { Some(tree::parse(dict, &name, &mut room, &mut warnings)?) } else { None };
+    let tree_files = treed.as_ref().map(|tree| tree.files.as_slice());
+    let listed = list::parse(dict, &name, tree_files, &mut room, &mut warnings)?;
     if name.is_empty() && listed.as_ref().is_some_and(|listed| listed.single_file) {
         return Err(MetainfoError::Missing { place: Place::Info, key: "name" });
     }
@@ -82,26 +88,16 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(Info, Vec<Warning>), MetainfoError>
     check_equal_paths(&files, place, &mut warnings)?;
 
     let hashes = InfoHashes {
-        v1: (format != Format::V2).then(|| InfoHashV1(shoal_hash::sha1(bytes))),
-        v2: (format != Format::V1).then(|| InfoHashV2(shoal_hash::sha256(bytes))),
+        v1: (format != Format::V2).then(|| InfoHashV1(shoal_hash::sha1(&bytes))),
+        v2: (format != Format::V1).then(|| InfoHashV2(shoal_hash::sha256(&bytes))),
     };
-    let info = Info {
-        hashes,
-        format,
-        name,
-        single_file,
-        files,
-        layout,
-        private: private(dict, &mut warnings),
-        source: dict
-            .get("source")
-            .is_some()
-            .then(|| names::text(dict, Place::Info, "source", "source.utf-8", &mut warnings))
-            .flatten(),
-        pieces,
-        padding,
-        bytes: bytes.to_vec(),
-    };
+    let private = private(dict, &mut warnings);
+    let source = dict
+        .get("source")
+        .is_some()
+        .then(|| names::text(dict, Place::Info, "source", "source.utf-8", &mut warnings))
+        .flatten();
+    let info = Info { hashes, format, name, single_file, files, layout, private, source, pieces, padding, bytes };
     Ok((info, warnings.finish()))
 }
 
@@ -164,25 +160,12 @@ fn aligned(piece_length: u64, files: &[File]) -> Result<Layout, MetainfoError> {
 }
 
 /// Whether both halves tell of the same files at the same places (BEP 52, "upgrade path"), and where those are. The v1
-/// half may end in padding.
+/// half may end in padding. Names and lengths were compared file by file ([`list::parse`]).
 fn agree(listed: &Listed, tree: &[File], piece_length: u64) -> Result<Layout, MetainfoError> {
-    for (index, (ours, theirs)) in listed.files.iter().zip(tree).enumerate() {
-        let differ = |what| MetainfoError::HalvesDiffer { file: index, what };
-        if ours.path != theirs.path {
-            return Err(differ("path"));
-        }
-        if ours.length != theirs.length {
-            return Err(differ("length"));
-        }
-        if ours.attributes.symlink != theirs.attributes.symlink {
-            return Err(differ("symbolic link"));
-        }
-    }
-    if listed.files.len() != tree.len() {
-        let file = listed.files.len().min(tree.len());
-        return Err(MetainfoError::HalvesDiffer { file, what: "number of files" });
-    }
     let layout = listed.layout(piece_length)?;
+    if layout.files() as usize != tree.len() {
+        return Err(MetainfoError::HalvesDiffer { file: layout.files() as usize, what: "number of files" });
+    }
     let aligned = aligned(piece_length, tree)?;
     for (index, file) in (0..layout.files()).map(shoal_layout::FileIndex).enumerate() {
         if layout.file_length(file) > 0 && layout.file_span(file) != aligned.file_span(file) {
@@ -259,8 +242,10 @@ fn path(
     warnings: &mut Warnings,
 ) -> Result<Vec<String>, MetainfoError> {
     let wrong = MetainfoError::Wrong { place, key, expected: "a list of names" };
-    let mut path = Vec::new();
-    for component in value.as_list().ok_or(wrong.clone())? {
+    let list = value.as_list().ok_or(wrong.clone())?;
+    // No more room than it takes: there may be a million of them.
+    let mut path = Vec::with_capacity(list.iter().take(crate::MAX_PATH_DEPTH).count());
+    for component in list {
         if path.len() == crate::MAX_PATH_DEPTH {
             return Err(MetainfoError::Depth(place));
         }

@@ -18,7 +18,7 @@ fn sample(format: Format) -> Torrent {
         let hashes = (0..pieces).map(|piece| [content * 16 + piece; 32]).collect();
         v2.push(FileHashes::from_pieces(16_384, file.length, hashes).unwrap());
     }
-    let (info, layers) = build(&plan, &v1, &v2, &Options::default()).unwrap();
+    let (info, layers) = build(plan, v1, v2, &Options::default()).unwrap();
     Torrent::new(Arc::new(info), layers)
 }
 

@@ -5,7 +5,7 @@
 //!
 //! Invariant: all bytes before `at` are in the hashes; while v2 is asked for, segments of payload begin where leaves do.
 
-use shoal_hash::{Sha1, merkle};
+use shoal_hash::{CheckedSha1, Sha1, merkle};
 use shoal_layout::{BLOCK_LENGTH, Layout, PieceIndex};
 
 /// Leaves that are kept before they become one hash of a higher layer. Chosen: 32 KiB of hashes, 16 MiB of data.
@@ -17,13 +17,17 @@ const SUBTREE_LAYER: u8 = 10;
 pub(super) struct Digest {
     pub(super) v1: Option<[u8; 20]>,
     pub(super) v2: Option<[u8; 32]>,
+    /// Whether the piece was made to collide with another of the same SHA-1; false where nobody looked.
+    pub(super) collides: bool,
 }
 
-/// Whether v1 and v2 hashes are asked for.
+/// Which hashes are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Kinds {
     pub(super) v1: bool,
     pub(super) v2: bool,
+    /// v1 with a look for collisions, instead of the lanes.
+    pub(super) collisions: bool,
 }
 
 /// A piece that is being hashed.
@@ -43,6 +47,8 @@ pub(super) struct Lane {
     /// Whether a segment may be a hole.
     pub(super) is_sparse: bool,
     pub(super) sha1: Sha1,
+    /// In place of `sha1`, if collisions are looked for.
+    pub(super) checked: Option<Box<CheckedSha1>>,
     leaves: Vec<[u8; 32]>,
     subtrees: Vec<[u8; 32]>,
     width: usize,
@@ -62,6 +68,7 @@ impl Lane {
             has_failed: false,
             is_sparse,
             sha1: Sha1::new(),
+            checked: kinds.collisions.then(Box::default),
             leaves: Vec::new(),
             subtrees: Vec::new(),
             width: width(layout, piece),
@@ -118,7 +125,11 @@ impl Lane {
             let length = self.subtrees.len() as u64 * SUBTREE_LEAVES as u64 * u64::from(BLOCK_LENGTH);
             merkle::root_of_layer(&self.subtrees, SUBTREE_LAYER, length).expect("as many hashes as this length has")
         });
-        Digest { v1: kinds.v1.then(|| self.sha1.finish()), v2 }
+        let (v1, collides) = match self.checked {
+            Some(checked) => checked.finish(),
+            None => (self.sha1.finish(), false),
+        };
+        Digest { v1: kinds.v1.then_some(v1), v2, collides }
     }
 }
 
@@ -143,7 +154,7 @@ mod tests {
             let width = 1 << log;
             let count = (width * share).div_ceil(1000);
             let layout = Layout::contiguous((width as u64) << 14, &[(width as u64 + 1) << 14]).unwrap();
-            let kinds = Kinds { v1: false, v2: true };
+            let kinds = Kinds { v1: false, v2: true, collisions: false };
             let mut lane = Lane::new(&layout, PieceIndex(0), kinds, false);
             let leaves: Vec<[u8; 32]> = (0..count).map(|n| [(n % 251) as u8; 32]).collect();
             leaves.chunks(step).for_each(|leaves| lane.push_leaves(leaves));

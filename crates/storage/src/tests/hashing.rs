@@ -29,15 +29,17 @@ fn tree(lengths: &[usize]) -> tempfile::TempDir {
 
 fn make(path: &Path, format: Format, piece_length: u64) -> Result<Made, StorageError> {
     let scan = scan(&[path.to_path_buf()], None).unwrap();
-    let files = scan.files().iter().map(|file| (file.path.clone(), file.length, Attributes::default()));
-    let plan = Plan::folder(format, scan.name().to_string(), files, Some(piece_length)).unwrap();
+    let (name, total) = (scan.name().to_string(), scan.total_length());
+    let (named, source) = scan.split();
+    let files = named.into_iter().map(|(path, length, _)| (path, length, Attributes::default()));
+    let plan = Plan::folder(format, name, files, Some(piece_length)).unwrap();
     let (cancel, done) = (AtomicBool::new(false), AtomicU64::new(0));
     let progress = |bytes| {
         done.fetch_add(bytes, Ordering::Relaxed);
     };
-    let made = create(&scan, &plan, &OpenFiles::new(8), Watch { cancel: &cancel, progress: &progress, jobs: None })?;
-    assert_eq!(done.into_inner(), scan.total_length(), "every byte is counted once");
-    let (info, layers) = build(&plan, &made.v1, &made.v2, &Options::default()).unwrap();
+    let made = create(source, &plan, &OpenFiles::new(8), Watch { cancel: &cancel, progress: &progress, jobs: None })?;
+    assert_eq!(done.into_inner(), total, "every byte is counted once");
+    let (info, layers) = build(plan, made.v1, made.v2, &Options::default()).unwrap();
     Ok(Made { info, layers })
 }
 
@@ -131,11 +133,11 @@ fn zeros_in_a_hole_are_right_and_a_hole_for_data_is_wrong() {
 #[test]
 fn a_file_that_changed_since_the_scan_is_named() {
     let root = tree(&[50_000, 60_000]);
-    let scanned = scan(&[root.path().join("t")], None).unwrap();
-    let files = scanned.files().iter().map(|file| (file.path.clone(), file.length, Attributes::default()));
+    let (named, source) = scan(&[root.path().join("t")], None).unwrap().split();
+    let files = named.into_iter().map(|(path, length, _)| (path, length, Attributes::default()));
     let plan = Plan::folder(Format::V1, "t".into(), files, Some(1 << 15)).unwrap();
     let watch = Watch { cancel: &AtomicBool::new(false), progress: &|_| {}, jobs: None };
-    let hash = || create(&scanned, &plan, &OpenFiles::new(8), watch);
+    let hash = || create(source.clone(), &plan, &OpenFiles::new(8), watch);
     assert!(hash().is_ok());
     let path = root.path().join("t/f00");
     let good = std::fs::read(&path).unwrap();

@@ -41,7 +41,7 @@ fn make(plan: &Plan, options: &Options) -> Torrent {
         let pieces = pieces.collect();
         v2.push(FileHashes::from_pieces(piece_length as u64, bytes.len() as u64, pieces).unwrap());
     }
-    let (info, layers) = build(plan, &v1, &v2, options).unwrap();
+    let (info, layers) = build(plan.clone(), v1, v2, options).unwrap();
     Torrent::new(Arc::new(info), layers)
 }
 
@@ -162,7 +162,7 @@ fn what_makes_no_torrent_is_an_error() {
         assert_eq!(error, CreateError::PieceLength(length));
     }
     let whole = folder(Format::V1, &TREE, None).unwrap();
-    let error = build(&whole, &[], &[], &Options::default()).unwrap_err();
+    let error = build(whole, vec![], vec![], &Options::default()).unwrap_err();
     assert_eq!(error, CreateError::Hashes { expected: 8, found: 0 });
     assert_eq!(FileHashes::from_pieces(16_384, 16_385, vec![[1; 32]]), None);
 }

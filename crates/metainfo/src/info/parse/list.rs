@@ -1,4 +1,7 @@
 //! The v1 half: `length`, or the list `files` (BEP 3), with padding and attributes (BEP 47).
+//!
+//! In a hybrid it tells once more what the file tree told, so each file is compared with the tree's as it is read, and not
+//! kept beside it.
 
 use super::{PathRoom, attributes, flags, length, path};
 use crate::error::{MetainfoError, Place, Warning, Warnings};
@@ -10,7 +13,9 @@ use shoal_layout::{Layout, LayoutError, MAX_FILES};
 const BITCOMET_PADDING: &str = "_____padding_file_";
 
 /// The files of a v1 half.
+#[derive(Default)]
 pub(super) struct Listed {
+    /// None in a hybrid: the tree has them.
     pub(super) files: Vec<File>,
     /// First byte and length of each file.
     spans: Vec<(u64, u64)>,
@@ -25,6 +30,24 @@ impl Listed {
         Layout::new(piece_length, self.spans.clone(), self.total_length)
     }
 
+    /// Takes a file, or compares it with the tree's.
+    fn push(&mut self, file: File, start: u64, tree: Option<&[File]>) -> Result<(), MetainfoError> {
+        let index = self.spans.len();
+        self.spans.push((start, file.length));
+        let Some(tree) = tree else {
+            self.files.push(file);
+            return Ok(());
+        };
+        let what = match tree.get(index) {
+            None => "number of files",
+            Some(theirs) if theirs.path != file.path => "path",
+            Some(theirs) if theirs.length != file.length => "length",
+            Some(theirs) if theirs.attributes.symlink != file.attributes.symlink => "symbolic link",
+            Some(_) => return Ok(()),
+        };
+        Err(MetainfoError::HalvesDiffer { file: index, what })
+    }
+
     /// Takes the next `length` bytes of the address space.
     fn advance(&mut self, index: usize, length: u64) -> Result<u64, LayoutError> {
         let start = self.total_length;
@@ -36,16 +59,16 @@ impl Listed {
     }
 }
 
-/// `None` if there is no v1 half, which only a v2 torrent may lack.
+/// `None` if there is no v1 half, which only a torrent with a v2 half may lack. `tree`: the files of that.
 pub(super) fn parse(
     dict: Dict<'_, '_>,
     name: &str,
-    is_v2: bool,
+    tree: Option<&[File]>,
     room: &mut PathRoom,
     warnings: &mut Warnings,
 ) -> Result<Option<Listed>, MetainfoError> {
-    let mut listed =
-        Listed { files: Vec::new(), spans: Vec::new(), total_length: 0, padding: Vec::new(), single_file: false };
+    let is_v2 = tree.is_some();
+    let mut listed = Listed::default();
     if let Some(files) = dict.get("files") {
         let files =
             files.as_list().ok_or(MetainfoError::Wrong { place: Place::Info, key: "files", expected: "a list" })?;
@@ -53,9 +76,9 @@ pub(super) fn parse(
             if index > MAX_FILES * 2 {
                 return Err(LayoutError::TooManyFiles(index).into());
             }
-            parse_entry(&mut listed, index, entry, room, warnings)?;
+            parse_entry(&mut listed, index, entry, tree, room, warnings)?;
         }
-        if listed.files.is_empty() {
+        if listed.spans.is_empty() {
             return Err(MetainfoError::NoFiles("files"));
         }
     } else if dict.get("length").is_some() || !is_v2 {
@@ -63,8 +86,7 @@ pub(super) fn parse(
         let start = listed.advance(0, length)?;
         let flags = flags(dict, Place::Info, warnings);
         let attributes = Attributes { executable: flags.executable, hidden: flags.hidden, symlink: None };
-        listed.files.push(File { path: vec![name.to_owned()], length, root: None, attributes });
-        listed.spans.push((start, length));
+        listed.push(File { path: vec![name.to_owned()], length, root: None, attributes }, start, tree)?;
         listed.single_file = true;
     } else if dict.get("pieces").is_some() {
         return Err(MetainfoError::HalfV1);
@@ -81,6 +103,7 @@ fn parse_entry(
     listed: &mut Listed,
     index: usize,
     entry: Value<'_, '_>,
+    tree: Option<&[File]>,
     room: &mut PathRoom,
     warnings: &mut Warnings,
 ) -> Result<(), MetainfoError> {
@@ -97,7 +120,9 @@ fn parse_entry(
         listed.padding.push(index as u32);
         return Ok(());
     }
-    room.take(&path)?;
+    if tree.is_none() {
+        room.take(&path)?;
+    }
     if path.is_empty() {
         return Err(MetainfoError::Missing { place, key: "path" });
     }
@@ -105,9 +130,7 @@ fn parse_entry(
         warnings.push(Warning::UnsafeName(place));
     }
     let attributes = attributes(dict, flags, place, warnings)?;
-    listed.files.push(File { path, length, root: None, attributes });
-    listed.spans.push((start, length));
-    Ok(())
+    listed.push(File { path, length, root: None, attributes }, start, tree)
 }
 
 /// Whether a `path.utf-8` is what it says.
