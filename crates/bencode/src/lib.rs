@@ -4,8 +4,8 @@
 //! numbers with leading zeros, so this reader keeps the exact span of every value and reports such faults
 //! ([`Document::faults`]) instead of losing them. Writing is `bendy`'s work.
 //!
-//! It reads in one pass without recursion: values become a flat run of 8-byte tokens, each knowing where it begins and which
-//! token follows it on its level. Invariant: all that a [`Value`] gives lies inside the bytes that were read; depth and number of
+//! It reads in one pass without recursion: values become a flat run of 4-byte tokens that say where each begins and, of a
+//! list or dictionary, which token follows it on its level. Invariant: all that a [`Value`] gives lies inside the bytes that were read; depth and number of
 //! tokens stay within [`Limits`], and memory grows with tokens met, never with a length that the input declares.
 
 mod read;

@@ -1,7 +1,9 @@
 //! From bytes to tokens.
 //!
-//! Each value is one token; a list or dictionary is followed by its members and an end token. Grammar is checked here, once,
-//! so that walking the tokens afterwards needs no checks of it.
+//! Each value is one token, where it starts; a list or dictionary is two, the second being the token that follows on the same
+//! level, and is followed by its members and an end token. So nothing is kept that the bytes tell by themselves: a torrent of
+//! a hundred thousand files has millions of tokens. Grammar is checked here, once, so that walking the tokens afterwards
+//! needs no checks of it.
 
 use crate::Value;
 use std::ops::Range;
@@ -11,7 +13,7 @@ use std::ops::Range;
 pub struct Limits {
     /// Lists and dictionaries inside one another.
     pub depth: usize,
-    /// Values, keys, and ends of lists and dictionaries; each costs 8 bytes.
+    /// Values, keys, and ends of lists and dictionaries, which count twice as they begin; each costs 4 bytes.
     pub tokens: usize,
 }
 
@@ -20,8 +22,8 @@ impl Limits {
     /// thousand peers in the long form of a tracker's answer are 7,000 tokens.
     pub const MESSAGE: Limits = Limits { depth: 32, tokens: 100_000 };
     /// For a torrent file. Depth: a path of 100 folders (reliability.md A3) in a file tree, and the dictionaries around it.
-    /// Tokens: chosen, 96 MiB; a file takes about 8 to 18.
-    pub const TORRENT: Limits = Limits { depth: 110, tokens: 12 << 20 };
+    /// Tokens: chosen, 96 MiB; a file takes 10 to 40.
+    pub const TORRENT: Limits = Limits { depth: 110, tokens: 24 << 20 };
 }
 
 /// Why bytes are not read.
@@ -90,19 +92,11 @@ impl Faults {
 /// Digits in a string's length, at most, since they are read again at each access. Chosen: what 64 bits need.
 const MAX_LENGTH_DIGITS: usize = 20;
 
-/// One value, key or end. Its kind is the byte at `start`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Token {
-    pub(crate) start: u32,
-    /// The token that follows on the same level: the next member, or the end.
-    pub(crate) next: u32,
-}
-
 /// Bytes that were read as one value.
 #[derive(Debug, Clone)]
 pub struct Document<'a> {
     pub(crate) bytes: &'a [u8],
-    pub(crate) tokens: Vec<Token>,
+    tokens: Vec<u32>,
     end: usize,
     faults: Faults,
 }
@@ -154,6 +148,19 @@ impl<'a> Document<'a> {
         self.faults
     }
 
+    /// Where a value, key or end starts. Its kind is the byte there.
+    pub(crate) fn start(&self, token: u32) -> usize {
+        self.tokens[token as usize] as usize
+    }
+
+    /// The token that follows on the same level: the next member, or the end.
+    pub(crate) fn next(&self, token: u32) -> u32 {
+        match self.bytes[self.start(token)] {
+            b'l' | b'd' => self.tokens[token as usize + 1],
+            _ => token + 1,
+        }
+    }
+
     /// Where the content of the string is that begins at an offset, which was read as one before.
     pub(crate) fn string_span(&self, start: usize) -> Range<usize> {
         let (length, colon) = decimal(self.bytes, start);
@@ -180,7 +187,7 @@ fn decimal(bytes: &[u8], start: usize) -> (usize, usize) {
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
-    tokens: Vec<Token>,
+    tokens: Vec<u32>,
     open: Vec<Open>,
     faults: Faults,
     limits: Limits,
@@ -196,13 +203,12 @@ impl Reader<'_> {
             if is_key && !matches!(byte, b'0'..=b'9' | b'e') {
                 return Err(self.error(ErrorKind::Key));
             }
-            let token = self.push()?;
+            let token = self.push(self.at as u32)?;
             match byte {
                 b'0'..=b'9' => {
                     let key = self.string()?;
                     if is_key {
                         self.key(start, key);
-                        self.tokens[token as usize].next = token + 1;
                         continue;
                     }
                 }
@@ -211,6 +217,8 @@ impl Reader<'_> {
                     if self.open.len() >= self.limits.depth {
                         return Err(self.error(ErrorKind::Depth(self.limits.depth)));
                     }
+                    // What follows it is known at its end.
+                    self.push(0)?;
                     self.at += 1;
                     let is_dict = byte == b'd';
                     self.open.push(Open { token, is_dict, key: None, wants_value: false, unsorted: false });
@@ -222,8 +230,7 @@ impl Reader<'_> {
                         return Err(self.error(ErrorKind::NoValue));
                     }
                     self.at += 1;
-                    self.tokens[token as usize].next = token + 1;
-                    self.tokens[open.token as usize].next = token + 1;
+                    self.tokens[open.token as usize + 1] = token + 1;
                     if open.unsorted && self.faults.duplicate.is_none() {
                         self.find_duplicate(open.token);
                     }
@@ -231,9 +238,6 @@ impl Reader<'_> {
                 other => return Err(self.error(ErrorKind::Byte(other))),
             }
             // A value is complete.
-            if matches!(byte, b'0'..=b'9' | b'i') {
-                self.tokens[token as usize].next = token + 1;
-            }
             match self.open.last_mut() {
                 Some(open) => open.wants_value = false,
                 None => return Ok(()),
@@ -249,12 +253,12 @@ impl Reader<'_> {
         self.bytes.get(self.at).copied().ok_or(Error { kind: ErrorKind::Truncated, offset: self.at })
     }
 
-    fn push(&mut self) -> Result<u32, Error> {
+    fn push(&mut self, value: u32) -> Result<u32, Error> {
         let token = self.tokens.len();
         if token >= self.limits.tokens.min(u32::MAX as usize) {
             return Err(self.error(ErrorKind::Tokens(self.limits.tokens)));
         }
-        self.tokens.push(Token { start: self.at as u32, next: 0 });
+        self.tokens.push(value);
         Ok(token as u32)
     }
 
@@ -321,11 +325,11 @@ impl Reader<'_> {
         let document =
             Document { bytes: self.bytes, tokens: std::mem::take(&mut self.tokens), end: self.at, faults: self.faults };
         let mut keys = Vec::new();
-        let mut token = dict + 1;
-        while document.bytes[document.tokens[token as usize].start as usize] != b'e' {
-            let start = document.tokens[token as usize].start as usize;
+        let mut token = dict + 2;
+        while document.bytes[document.start(token)] != b'e' {
+            let start = document.start(token);
             keys.push((document.string_at(start), start));
-            token = document.tokens[token as usize + 1].next;
+            token = document.next(token + 1);
         }
         keys.sort_unstable();
         let repeated = keys.windows(2).filter(|pair| pair[0].0 == pair[1].0).map(|pair| pair[1].1);

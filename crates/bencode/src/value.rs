@@ -35,8 +35,8 @@ impl<'d, 'a> Value<'d, 'a> {
         let start = self.start();
         let end = match bytes[start] {
             b'l' | b'd' => {
-                let end_token = self.document.tokens[self.token as usize].next - 1;
-                self.document.tokens[end_token as usize].start as usize + 1
+                let end_token = self.document.next(self.token) - 1;
+                self.document.start(end_token) + 1
             }
             b'i' => start + integer_length(&bytes[start..]),
             _ => self.document.string_span(start).end,
@@ -84,7 +84,7 @@ impl<'d, 'a> Value<'d, 'a> {
     }
 
     fn start(&self) -> usize {
-        self.document.tokens[self.token as usize].start as usize
+        self.document.start(self.token)
     }
 
     fn kind(&self) -> u8 {
@@ -100,7 +100,7 @@ fn integer_length(raw: &[u8]) -> usize {
 impl<'d, 'a> List<'d, 'a> {
     /// The members in order.
     pub fn iter(&self) -> ListIter<'d, 'a> {
-        ListIter { document: self.document, token: self.token + 1 }
+        ListIter { document: self.document, token: self.token + 2 }
     }
 
     /// Whether it has no member.
@@ -112,7 +112,7 @@ impl<'d, 'a> List<'d, 'a> {
 impl<'d, 'a> Dict<'d, 'a> {
     /// The entries in the order of the bytes.
     pub fn iter(&self) -> DictIter<'d, 'a> {
-        DictIter { document: self.document, token: self.token + 1 }
+        DictIter { document: self.document, token: self.token + 2 }
     }
 
     /// Whether it has no entry.
@@ -164,7 +164,7 @@ impl<'d, 'a> Iterator for ListIter<'d, 'a> {
         if value.kind() == b'e' {
             return None;
         }
-        self.token = self.document.tokens[self.token as usize].next;
+        self.token = self.document.next(self.token);
         Some(value)
     }
 }
@@ -182,7 +182,7 @@ impl<'d, 'a> Iterator for DictIter<'d, 'a> {
     fn next(&mut self) -> Option<(&'a [u8], Value<'d, 'a>)> {
         let key = Value { document: self.document, token: self.token }.as_bytes()?;
         let value = Value { document: self.document, token: self.token + 1 };
-        self.token = self.document.tokens[self.token as usize + 1].next;
+        self.token = self.document.next(self.token + 1);
         Some((key, value))
     }
 }
