@@ -72,6 +72,10 @@ pub(super) fn parse(
     if let Some(files) = dict.get("files") {
         let files =
             files.as_list().ok_or(MetainfoError::Wrong { place: Place::Info, key: "files", expected: "a list" })?;
+        // Counted first, since growing by doubling would take three times the room for a moment.
+        let count = files.iter().take(MAX_FILES).count();
+        listed.spans.reserve_exact(count);
+        listed.files.reserve_exact(if is_v2 { 0 } else { count });
         for (index, entry) in files.iter().enumerate() {
             if index > MAX_FILES * 2 {
                 return Err(LayoutError::TooManyFiles(index).into());

@@ -24,7 +24,7 @@ pub(super) fn parse(
 ) -> Result<Tree, MetainfoError> {
     let wrong = MetainfoError::Wrong { place: Place::Info, key: "file tree", expected: "a dictionary" };
     let root = dict.get("file tree").and_then(|value| value.as_dict()).ok_or(wrong)?;
-    let mut files = Vec::new();
+    let mut files = Vec::with_capacity(leaves(root));
     let mut path = Vec::new();
     let mut folders: Vec<DictIter<'_, '_>> = vec![root.iter()];
     while let Some(folder) = folders.last_mut() {
@@ -68,6 +68,20 @@ pub(super) fn parse(
     }
     let single_file = matches!(&files[..], [only] if only.path.len() == 1 && only.path[0] == name);
     Ok(Tree { files, single_file })
+}
+
+/// How many files there are at most: counted first, since growing by doubling would take three times the room for a moment.
+fn leaves(root: Dict<'_, '_>) -> usize {
+    let (mut count, mut folders) = (0, vec![root.iter()]);
+    while let Some(folder) = folders.last_mut() {
+        match folder.next().map(|(_, entry)| entry.as_dict().map(|entry| entry.iter())) {
+            Some(Some(entry)) if entry.clone().next().is_some_and(|(key, _)| key.is_empty()) => count += 1,
+            Some(Some(entry)) if folders.len() <= MAX_PATH_DEPTH => folders.push(entry),
+            Some(_) => {}
+            None => drop(folders.pop()),
+        }
+    }
+    count.min(MAX_FILES)
 }
 
 fn parse_leaf(
