@@ -9,6 +9,7 @@
 //! Invariants: a piece counts only if every byte was read and every hash that is known fits; what changed while
 //! a torrent was made of it is an error.
 
+mod held;
 mod lane;
 mod lanes;
 mod read;
@@ -16,18 +17,21 @@ mod sequence;
 #[cfg(test)]
 mod tests;
 
+pub use held::{Held, Verdict, judge, piece_matches};
+
 use crate::source::Source;
 use crate::{Mode, OpenFiles, Place, Storage, StorageError};
 use lane::{Digest, Kinds};
 use lanes::hash_pieces;
-use shoal_hash::{Sha1, merkle, sha256_many};
-use shoal_layout::{BLOCK_LENGTH, BlockRef, FileIndex, Layout, PieceIndex, Selection};
+use shoal_hash::Sha1;
+use shoal_layout::{FileIndex, Selection};
 use shoal_metainfo::create::{FileHashes, Plan};
 use shoal_metainfo::{Format, Info, PieceHashes, PieceLayers};
 use shoal_pieces::Bitfield;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// What a pipeline tells and asks while it runs.
 #[derive(Clone, Copy)]
@@ -39,6 +43,24 @@ pub struct Watch<'a> {
     pub progress: &'a (dyn Fn(u64) + Sync),
     /// Threads, up to 32; `None`: one for each core.
     pub jobs: Option<NonZero<usize>>,
+    /// Called once when all is done, and not if it was cancelled.
+    pub ended: &'a (dyn Fn(Ended) + Sync),
+}
+
+/// How hashing went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// From the first byte to the last.
+    pub took: Duration,
+    /// Of that, what a thread waited for its reads and copied what they gave, on average.
+    pub reading: Duration,
+}
+
+impl Ended {
+    /// Whether the disk (or the memory that stands for it) was the limit, and not the processor.
+    pub fn was_reading_the_limit(&self) -> bool {
+        self.reading * 2 > self.took
+    }
 }
 
 impl Digest {
@@ -114,56 +136,6 @@ fn check_kinds(
         true
     })?;
     Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
-}
-
-/// Whether a piece that is held in blocks (in order of `begin`, gaps left out) is right: every hash that `expected`
-/// has must fit. `digests`: SHA-256 of each block in order is appended, if asked for.
-pub fn piece_matches<P: AsRef<[u8]>>(
-    layout: &Layout,
-    piece: PieceIndex,
-    expected: &PieceHashes,
-    blocks: &[(BlockRef, P)],
-    digests: Option<&mut Vec<[u8; 32]>>,
-) -> bool {
-    let size = layout.piece_size(piece);
-    let in_order = blocks.iter().try_fold(0, |end, (block, payload)| {
-        let fits = block.piece == piece && block.begin >= end && block.end() <= size;
-        (fits && payload.as_ref().len() == block.length as usize).then_some(block.end())
-    });
-    let mut right = in_order.is_some() && (expected.v1.is_some() || expected.v2.is_some());
-    if let (true, Some(hash)) = (right, expected.v1) {
-        let mut state = Sha1::new();
-        let mut end = 0;
-        for (block, payload) in blocks {
-            zeros(&mut state, block.begin - end);
-            state.update(payload.as_ref());
-            end = block.end();
-        }
-        zeros(&mut state, size - end);
-        right = state.finish() == hash;
-    }
-    if digests.is_none() && (!right || expected.v2.is_none()) {
-        return right;
-    }
-    let messages: Vec<&[u8]> = blocks.iter().map(|(_, payload)| payload.as_ref()).collect();
-    let mut leaves = vec![[0; 32]; messages.len()];
-    sha256_many(&messages, &mut leaves);
-    if let (true, Some(hash)) = (right, expected.v2) {
-        // Blocks are leaves if each begins where one does and only the last is short.
-        let whole = blocks.iter().enumerate().all(|(number, (block, _))| {
-            let begin = number as u64 * u64::from(BLOCK_LENGTH);
-            let length = u64::from(hash.length).saturating_sub(begin).min(u64::from(BLOCK_LENGTH));
-            u64::from(block.begin) == begin && u64::from(block.length) == length
-        });
-        right = whole
-            && blocks.len() as u32 == hash.length.div_ceil(BLOCK_LENGTH)
-            && leaves.len() <= hash.leaves as usize
-            && merkle::root(&leaves, hash.leaves as usize) == hash.root;
-    }
-    if let Some(digests) = digests {
-        digests.extend(leaves);
-    }
-    right
 }
 
 /// Feeds a gap.

@@ -19,6 +19,7 @@ pub mod order;
 mod part;
 pub mod path;
 mod place;
+pub mod probe;
 mod resume;
 pub mod source;
 mod storage;

@@ -243,7 +243,7 @@ impl Storage {
             }
             blocks.push((block, bytes));
         }
-        if !hashing::piece_matches(&self.layout, piece, expected, &blocks, None) {
+        if !hashing::piece_matches(&self.layout, piece, expected, &blocks) {
             return Ok(false);
         }
         self.write_piece(piece, &blocks).map(|()| true)

@@ -289,6 +289,14 @@ pub(crate) fn is_cached_at(file: &File, offset: u64) -> Option<bool> {
     }
 }
 
+/// Has the system forget what it keeps of a file in memory. Advice only.
+pub(crate) fn drop_cached(file: &File) {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+    #[cfg(not(target_os = "linux"))]
+    let _ = file;
+}
+
 /// Asks the disk for a run that will be read. Advice only.
 pub(crate) fn read_ahead(file: &File, offset: u64, length: u64) {
     #[cfg(target_os = "linux")]

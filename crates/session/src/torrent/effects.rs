@@ -63,9 +63,11 @@ impl TorrentTask {
                 let Some(files) = self.files.clone() else { return };
                 let (inbox, clock) = (self.inbox.clone(), self.shared.clock);
                 self.storing += 1;
+                files.queue(files::Complete { piece, expected, blocks, digests });
                 self.shared.disk.run(move || {
-                    let outcome = files.store(clock.now(), piece, &expected, blocks, digests);
-                    let _ = inbox.send(ToTorrent::Stored(Event::Stored { piece, outcome }));
+                    files.store_queued(clock.now(), |piece, outcome| {
+                        let _ = inbox.send(ToTorrent::Stored(Event::Stored { piece, outcome }));
+                    });
                 });
             }
             Effect::Fetch { seed, fetch, blocks } => self.fetch(seed, fetch, blocks),

@@ -11,12 +11,13 @@ use shoal_layout::{BlockRef, FileIndex, PieceIndex, Selection};
 use shoal_machine::Time;
 use shoal_metainfo::{Info, PieceHashes, PieceLayers, Torrent};
 use shoal_pieces::Bitfield;
-use shoal_storage::hashing::{self, Watch};
+use shoal_storage::hashing::{self, Held, Verdict, Watch};
 use shoal_storage::{Finish, Flush, Identity, Lock, Mode, OpenFiles, Place, Resume, Resumed, Storage, StorageError};
 use shoal_swarm::StoreOutcome;
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::Notify;
 
 /// How far a check is, and whether it shall end early.
@@ -68,12 +69,52 @@ pub(crate) struct Ready {
     pub(crate) problem: Option<String>,
 }
 
+/// Pieces that are hashed together, at most: lanes of the widest kernel.
+const MOST_TOGETHER: usize = 16;
+/// Bytes that are hashed together, at most, so that the first of them is not told of late. Chosen: 5 ms of hashing.
+const MOST_TOGETHER_BYTES: u64 = 16 << 20;
+
+/// A piece whose blocks are all there, to be hashed and written.
+pub(crate) struct Complete {
+    pub(crate) piece: PieceIndex,
+    pub(crate) expected: PieceHashes,
+    pub(crate) blocks: Vec<(BlockRef, Block)>,
+    /// Whether the blocks' own hashes are asked for.
+    pub(crate) digests: bool,
+}
+
+impl Complete {
+    fn held(&self) -> Held<'_, Block> {
+        let Complete { piece, expected, blocks, digests } = self;
+        Held { piece: *piece, expected, blocks, digests: *digests }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.blocks.iter().map(|(block, _)| u64::from(block.length)).sum()
+    }
+}
+
+/// The first piece that waits, and those after it that may be hashed with it.
+fn take_together(waiting: &mut VecDeque<Complete>) -> Vec<Complete> {
+    let (mut count, mut bytes) = (0, 0);
+    for complete in waiting.iter().take(MOST_TOGETHER) {
+        bytes += complete.bytes();
+        if count > 0 && bytes > MOST_TOGETHER_BYTES {
+            break;
+        }
+        count += 1;
+    }
+    waiting.drain(..count).collect()
+}
+
 /// Open files with their journal.
 pub(crate) struct TorrentFiles {
     pub(crate) storage: Arc<Storage>,
     pub(crate) info: Arc<Info>,
     /// The piece layers that are known.
     layers: RwLock<PieceLayers>,
+    /// Pieces that wait to be stored; bounded by the swarm's bytes in assembly.
+    complete: Mutex<VecDeque<Complete>>,
     /// `None` without a state folder, and after the end.
     resume: RwLock<Option<Resume>>,
     writes: bool,
@@ -166,7 +207,7 @@ pub(crate) fn open(opening: Opening) -> Result<Ready, SessionError> {
         let progress = |done: u64| {
             checking.done_bytes.fetch_add(done, Ordering::Relaxed);
         };
-        let watch = Watch { cancel: &checking.cancel, progress: &progress, jobs: None };
+        let watch = Watch { cancel: &checking.cancel, progress: &progress, jobs: None, ended: &|_| {} };
         let mut have = resumed.have.clone();
         for piece in hashing::check(&storage, &info, &layers, &resumed.check, watch)?.iter_set() {
             have.set(piece);
@@ -183,7 +224,8 @@ pub(crate) fn open(opening: Opening) -> Result<Ready, SessionError> {
     });
     storage.note_served(resumed.files());
     let (resume, known) = (RwLock::new(resume), RwLock::new(layers.clone()));
-    let files = TorrentFiles { storage, info: info.clone(), layers: known, resume, writes };
+    let complete = Mutex::default();
+    let files = TorrentFiles { storage, info: info.clone(), layers: known, complete, resume, writes };
     Ok(Ready { info, layers, have, selection, files, claim, problem: resumed.problem })
 }
 
@@ -202,20 +244,32 @@ fn lengths_fit(storage: &Storage, info: &Info) -> Result<bool, StorageError> {
 }
 
 impl TorrentFiles {
-    /// Hashes a piece, compares, and writes it if it is right.
-    pub(crate) fn store(
-        &self,
-        now: Time,
-        piece: PieceIndex,
-        expected: &PieceHashes,
-        blocks: Vec<(BlockRef, Block)>,
-        digests: bool,
-    ) -> StoreOutcome<Block> {
-        let layout = self.storage.layout();
-        let mut leaves = Vec::new();
-        let right = hashing::piece_matches(layout, piece, expected, &blocks, digests.then_some(&mut leaves));
-        if !right {
-            let digests = blocks.iter().map(|(_, payload)| shoal_hash::sha256(payload)).collect();
+    /// Puts a complete piece in, for the next [`store_queued`](Self::store_queued).
+    pub(crate) fn queue(&self, piece: Complete) {
+        self.complete.lock().unwrap_or_else(PoisonError::into_inner).push_back(piece);
+    }
+
+    /// Hashes the pieces that wait (one, or as many as share lanes), and writes each that is right. `tell` gets what became
+    /// of each as soon as it is known. There is one call for each piece that was put in; what an earlier one has taken
+    /// along is nothing to do for a later one.
+    pub(crate) fn store_queued(&self, now: Time, mut tell: impl FnMut(PieceIndex, StoreOutcome<Block>)) {
+        let taken = take_together(&mut self.complete.lock().unwrap_or_else(PoisonError::into_inner));
+        let held: Vec<Held<'_, Block>> = taken.iter().map(Complete::held).collect();
+        let verdicts = hashing::judge(self.storage.layout(), &held);
+        tracing::trace!(pieces = taken.len(), "hashed side by side");
+        for (complete, verdict) in taken.into_iter().zip(verdicts) {
+            let piece = complete.piece;
+            tell(piece, self.write(now, complete, verdict));
+        }
+    }
+
+    /// Writes a piece that is right.
+    fn write(&self, now: Time, complete: Complete, verdict: Verdict) -> StoreOutcome<Block> {
+        let Complete { piece, expected, blocks, .. } = complete;
+        if !verdict.right {
+            let messages: Vec<&[u8]> = blocks.iter().map(|(_, payload)| payload.as_ref()).collect();
+            let mut digests = vec![[0; 32]; messages.len()];
+            shoal_hash::sha256_many(&messages, &mut digests);
             return StoreOutcome::Corrupt { digests };
         }
         let resume = self.resume.read().unwrap_or_else(PoisonError::into_inner);
@@ -227,9 +281,9 @@ impl TorrentFiles {
             return StoreOutcome::Failed { blocks, reason: error.to_string() };
         }
         if let Some(resume) = &*resume {
-            resume.written(now, piece, layout.piece_size(piece), *expected);
+            resume.written(now, piece, self.storage.layout().piece_size(piece), expected);
         }
-        StoreOutcome::Written { digests: leaves }
+        StoreOutcome::Written { digests: verdict.digests }
     }
 
     /// More piece layers are known.
@@ -319,8 +373,12 @@ mod tests {
         block.copy_from_slice(b"some bytes");
         let expected = info.piece_hashes(PieceIndex(0), &PieceLayers::empty(&info)).unwrap();
         let blocks = vec![(info.layout().block(0, 0, 10).unwrap(), block)];
-        let outcome = files.store(Time::ZERO, PieceIndex(0), &expected, blocks, false);
-        assert!(matches!(outcome, StoreOutcome::Written { .. }));
+        files.queue(Complete { piece: PieceIndex(0), expected, blocks, digests: false });
+        let mut written = 0;
+        files.store_queued(Time::ZERO, |_, outcome| {
+            written += u32::from(matches!(outcome, StoreOutcome::Written { .. }))
+        });
+        assert_eq!(written, 1);
         std::fs::remove_file(output.path().join("a")).unwrap();
         files.storage.close_files();
         let flushed = files.flush(Time::ZERO, true);
@@ -329,5 +387,76 @@ mod tests {
         assert_eq!((flushed.lost, flushed.failing), (vec![PieceIndex(0)], false));
         files.stop(Time::ZERO);
         assert!(open(opening()).unwrap().have.is_empty());
+    }
+
+    #[test]
+    fn pieces_that_wait_are_taken_together_up_to_a_bound_and_each_once() {
+        let layout = shoal_layout::Layout::contiguous(1 << 20, &[100 << 20]).unwrap();
+        let pool = BlockPool::default();
+        let complete = |piece: u32, blocks: u32| Complete {
+            piece: PieceIndex(piece),
+            expected: PieceHashes { v1: None, v2: None },
+            blocks: (0..blocks).map(|n| (layout.block(piece, n << 14, 1 << 14).unwrap(), pool.take(1 << 14))).collect(),
+            digests: false,
+        };
+        let mut waiting = VecDeque::from_iter((0..40).map(|piece| complete(piece, 1)));
+        waiting.extend((40..60).map(|piece| complete(piece, 64)));
+        let mut taken = Vec::new();
+        while !waiting.is_empty() {
+            let together = take_together(&mut waiting);
+            let bytes: u64 = together.iter().map(Complete::bytes).sum();
+            assert!((1..=MOST_TOGETHER).contains(&together.len()) && bytes <= MOST_TOGETHER_BYTES);
+            taken.push(together.iter().map(|complete| complete.piece.0).collect::<Vec<_>>());
+        }
+        assert_eq!(taken.iter().map(Vec::len).collect::<Vec<_>>(), [16, 16, 16, 12]);
+        assert_eq!(taken.concat(), Vec::from_iter(0..60));
+        assert!(take_together(&mut waiting).is_empty());
+    }
+
+    #[test]
+    fn a_wrong_piece_among_right_ones_is_told_alone() {
+        let output = tempfile::tempdir().unwrap();
+        let content: Vec<u8> = (0..5 << 14).map(|at| (at % 253) as u8).collect();
+        let mut bytes = format!("d6:lengthi{}e4:name1:a12:piece lengthi16384e6:pieces100:", content.len()).into_bytes();
+        content.chunks(1 << 14).for_each(|piece| bytes.extend(shoal_hash::sha1(piece)));
+        bytes.push(b'e');
+        let info = Arc::new(Info::parse(&bytes).unwrap().0);
+        let files = open(Opening {
+            layers: PieceLayers::empty(&info),
+            info: info.clone(),
+            files: Files::Folder(output.path().to_path_buf()),
+            purpose: Purpose::Download {
+                overwrite: false,
+                select: Box::new(|info: &Info| Ok(Selection::all(info.layout()))),
+            },
+            state_dir: None,
+            open_files: OpenFiles::new(4),
+            claims: Claims::default(),
+            checking: Arc::default(),
+        });
+        let files = files.unwrap().files;
+        let pool = BlockPool::default();
+        for piece in 0..5 {
+            let mut block = pool.take(1 << 14);
+            block.copy_from_slice(&content[(piece as usize) << 14..][..1 << 14]);
+            if piece == 2 {
+                block[77] ^= 1;
+            }
+            let expected = info.piece_hashes(PieceIndex(piece), &PieceLayers::empty(&info)).unwrap();
+            let blocks = vec![(info.layout().block(piece, 0, 1 << 14).unwrap(), block)];
+            files.queue(Complete { piece: PieceIndex(piece), expected, blocks, digests: false });
+        }
+        let mut told = Vec::new();
+        files.store_queued(Time::ZERO, |piece, outcome| {
+            told.push((
+                piece.0,
+                matches!(outcome, StoreOutcome::Written { .. }),
+                matches!(outcome, StoreOutcome::Corrupt { .. }),
+            ));
+        });
+        let right = |piece| (piece, true, false);
+        assert_eq!(told, [right(0), right(1), (2, false, true), right(3), right(4)]);
+        let written = std::fs::read(output.path().join("a")).unwrap();
+        assert_eq!((&written[..2 << 14], &written[3 << 14..]), (&content[..2 << 14], &content[3 << 14..]));
     }
 }

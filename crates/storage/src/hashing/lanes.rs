@@ -6,10 +6,10 @@
 //!
 //! Invariant: a lane that could not be read gives its error once and is gone; all others go on.
 
-use super::Watch;
 use super::lane::{Digest, Kinds, Lane, width};
 use super::read::Reader;
 use super::sequence::Sequence;
+use super::{Ended, Watch};
 use crate::{Storage, StorageError};
 use shoal_hash::{Sha1, merkle, sha256_many};
 use shoal_layout::{BLOCK_LENGTH, PieceIndex};
@@ -78,11 +78,12 @@ pub(super) fn hash_pieces(
     });
     let took = began.elapsed();
     let reading = Duration::from_nanos(job.reading_ns.into_inner()) / threads as u32;
-    tracing::info!(
-        "hashed {count} pieces in {took:?} on {threads} threads; {} was the limit: reading took {reading:?} of it",
-        if reading * 2 > took { "reading" } else { "the processor" },
-    );
-    if watch.cancel.load(Ordering::Relaxed) { Err(StorageError::Cancelled) } else { Ok(()) }
+    if watch.cancel.load(Ordering::Relaxed) {
+        return Err(StorageError::Cancelled);
+    }
+    tracing::info!("hashed {count} pieces in {took:?} on {threads} threads, {reading:?} of it reading");
+    (watch.ended)(Ended { took, reading });
+    Ok(())
 }
 
 /// What all threads share.

@@ -5,6 +5,8 @@ use super::lanes::hash_pieces;
 use super::*;
 use crate::tests::{content, place};
 use proptest::prelude::*;
+use shoal_hash::merkle;
+use shoal_layout::{BLOCK_LENGTH, Layout, PieceIndex};
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::AtomicU64;
@@ -18,6 +20,7 @@ fn plain(layout: &Layout, piece: PieceIndex, content: &[u8], kinds: Kinds) -> Di
     Digest {
         v1: kinds.v1.then(|| shoal_hash::sha1(whole)),
         v2: kinds.v2.then(|| merkle::root(&leaves, width(layout, piece))),
+        collides: false,
     }
 }
 
@@ -38,7 +41,7 @@ fn hash(storage: &Storage, pieces: &Bitfield, kinds: Kinds) -> (BTreeMap<PieceIn
     let progress = |bytes| {
         told.fetch_add(bytes, Ordering::Relaxed);
     };
-    let watch = Watch { cancel: &AtomicBool::new(false), progress: &progress, jobs: None };
+    let watch = Watch { cancel: &AtomicBool::new(false), progress: &progress, jobs: None, ended: &|_| {} };
     hash_pieces(storage, pieces, kinds, watch, &|piece, digest| {
         assert!(found.lock().unwrap().insert(piece, digest.ok()).is_none(), "{piece} twice");
         true
@@ -53,10 +56,11 @@ proptest! {
     fn lanes_give_what_the_plain_way_gives(
         (piece_length, files) in cases(),
         format in 0..3,
+        looks_for_collisions: bool,
         wanted in prop::collection::vec(prop::bool::weighted(0.8), 64),
         missing in prop::option::weighted(0.3, any::<prop::sample::Index>()),
     ) {
-        let kinds = Kinds { v1: format != 1, v2: format != 0 };
+        let kinds = Kinds { v1: format != 1, v2: format != 0, collisions: format != 1 && looks_for_collisions };
         // v2 pieces are powers of two, and begin where files do.
         let piece_length = if kinds.v2 { piece_length.next_power_of_two().max(1 << 14) } else { piece_length };
         let lengths: Vec<u64> = files.iter().map(|(length, _)| *length).collect();

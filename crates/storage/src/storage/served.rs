@@ -88,7 +88,7 @@ impl Storage {
             if self.stats_of(piece)? != before {
                 continue;
             }
-            if !expected.is_some_and(|hashes| hashing::piece_matches(&self.layout, piece, hashes, &blocks, None)) {
+            if !expected.is_some_and(|hashes| hashing::piece_matches(&self.layout, piece, hashes, &blocks)) {
                 break;
             }
             self.vouch(piece, &before);

@@ -1,7 +1,7 @@
 //! Creating and checking against each other and against hashes made the plain way.
 
 use super::*;
-use crate::hashing::{Watch, check, create, piece_matches};
+use crate::hashing::{Held, Watch, check, create, judge, piece_matches};
 use crate::source::scan;
 use proptest::prelude::*;
 use shoal_metainfo::create::{Options, Plan, build};
@@ -37,7 +37,12 @@ fn make(path: &Path, format: Format, piece_length: u64) -> Result<Made, StorageE
     let progress = |bytes| {
         done.fetch_add(bytes, Ordering::Relaxed);
     };
-    let made = create(source, &plan, &OpenFiles::new(8), Watch { cancel: &cancel, progress: &progress, jobs: None })?;
+    let made = create(
+        source,
+        &plan,
+        &OpenFiles::new(8),
+        Watch { cancel: &cancel, progress: &progress, jobs: None, ended: &|_| {} },
+    )?;
     assert_eq!(done.into_inner(), total, "every byte is counted once");
     let (info, layers) = build(plan, made.v1, made.v2, &Options::default()).unwrap();
     Ok(Made { info, layers })
@@ -48,7 +53,7 @@ fn check_all(made: &Made, folder: &Path) -> Bitfield {
     let layout = made.info.layout().clone();
     let all = Selection::all(&layout);
     let storage = Storage::open(layout, place, all, Mode::ReadOnly, [0; 20], OpenFiles::new(8)).unwrap();
-    let watch = Watch { cancel: &AtomicBool::new(false), progress: &|_| {}, jobs: None };
+    let watch = Watch { cancel: &AtomicBool::new(false), progress: &|_| {}, jobs: None, ended: &|_| {} };
     check(&storage, &made.info, &made.layers, &Bitfield::full(storage.layout().pieces()), watch).unwrap()
 }
 
@@ -136,7 +141,7 @@ fn a_file_that_changed_since_the_scan_is_named() {
     let (named, source) = scan(&[root.path().join("t")], None).unwrap().split();
     let files = named.into_iter().map(|(path, length, _)| (path, length, Attributes::default()));
     let plan = Plan::folder(Format::V1, "t".into(), files, Some(1 << 15)).unwrap();
-    let watch = Watch { cancel: &AtomicBool::new(false), progress: &|_| {}, jobs: None };
+    let watch = Watch { cancel: &AtomicBool::new(false), progress: &|_| {}, jobs: None, ended: &|_| {} };
     let hash = || create(source.clone(), &plan, &OpenFiles::new(8), watch);
     assert!(hash().is_ok());
     let path = root.path().join("t/f00");
@@ -157,7 +162,7 @@ fn cancelling_ends_it() {
     let layout = made.info.layout().clone();
     let all = Selection::all(&layout);
     let storage = Storage::open(layout, place, all, Mode::ReadOnly, [0; 20], OpenFiles::new(8)).unwrap();
-    let watch = Watch { cancel: &AtomicBool::new(true), progress: &|_| {}, jobs: None };
+    let watch = Watch { cancel: &AtomicBool::new(true), progress: &|_| {}, jobs: None, ended: &|_| {} };
     let result = check(&storage, &made.info, &made.layers, &Bitfield::full(storage.layout().pieces()), watch);
     assert!(matches!(result, Err(StorageError::Cancelled)));
 }
@@ -168,24 +173,19 @@ fn a_piece_in_memory_is_judged_by_every_hash_that_is_known() {
     for format in FORMATS {
         let made = make(&root.path().join("t"), format, 1 << 16).unwrap();
         let layout = made.info.layout();
-        let mut content = vec![0; layout.total_length() as usize];
-        for file in (0..layout.files()).map(FileIndex) {
-            let span = layout.file_span(file);
-            let bytes = std::fs::read(Place::found(&made.info, root.path()).path(file)).unwrap();
-            content[span.start as usize..span.end as usize].copy_from_slice(&bytes);
-        }
+        let content = bytes_of(&made, root.path());
         for piece in (0..layout.pieces()).map(PieceIndex) {
             let expected = made.info.piece_hashes(piece, &made.layers).unwrap();
             let held = blocks(layout, piece, &content);
-            let mut digests = Vec::new();
-            assert!(piece_matches(layout, piece, &expected, &held, Some(&mut digests)), "{format} {piece}");
-            assert_eq!(digests.len(), held.len());
-            assert_eq!(digests[0], shoal_hash::sha256(held[0].1));
-            assert!(!piece_matches(layout, piece, &expected, &held[1..], None), "a block is missing");
+            let verdicts = judge(layout, &[Held { piece, expected: &expected, blocks: &held, digests: true }]);
+            assert!(verdicts[0].right, "{format} {piece}");
+            assert_eq!(verdicts[0].digests.len(), held.len());
+            assert_eq!(verdicts[0].digests[0], shoal_hash::sha256(held[0].1));
+            assert!(!piece_matches(layout, piece, &expected, &held[1..]), "a block is missing");
             let mut bad = held.clone();
             let changed: Vec<u8> = bad[0].1.iter().map(|byte| byte ^ 1).collect();
             bad[0].1 = &changed;
-            assert!(!piece_matches(layout, piece, &expected, &bad, None));
+            assert!(!piece_matches(layout, piece, &expected, &bad));
             for forged in [
                 PieceHashes { v1: expected.v1.map(|_| [0; 20]), ..expected },
                 PieceHashes {
@@ -193,9 +193,62 @@ fn a_piece_in_memory_is_judged_by_every_hash_that_is_known() {
                     ..expected
                 },
             ] {
-                assert_eq!(piece_matches(layout, piece, &forged, &held, None), forged == expected);
+                assert_eq!(piece_matches(layout, piece, &forged, &held), forged == expected);
             }
-            assert!(!piece_matches(layout, piece, &PieceHashes { v1: None, v2: None }, &held, None));
+            assert!(!piece_matches(layout, piece, &PieceHashes { v1: None, v2: None }, &held));
+        }
+    }
+}
+
+/// All bytes of a torrent's address space.
+fn bytes_of(made: &Made, folder: &Path) -> Vec<u8> {
+    let layout = made.info.layout();
+    let mut content = vec![0; layout.total_length() as usize];
+    for file in (0..layout.files()).map(FileIndex) {
+        let span = layout.file_span(file);
+        let bytes = std::fs::read(Place::found(&made.info, folder).path(file)).unwrap();
+        content[span.start as usize..span.end as usize].copy_from_slice(&bytes);
+    }
+    content
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn pieces_judged_together_get_the_verdicts_that_each_gets_alone(
+        lengths in prop::collection::vec(1..150_000_usize, 1..6),
+        log in 14_u32..18,
+        format in 0..3_usize,
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..4),
+        asked in any::<u32>(),
+    ) {
+        let root = tree(&lengths);
+        let made = make(&root.path().join("t"), FORMATS[format], 1 << log).unwrap();
+        let layout = made.info.layout();
+        let content = bytes_of(&made, root.path());
+        let mut damaged = content.clone();
+        for (at, _) in &damage {
+            *at.get_mut(&mut damaged) ^= 1;
+        }
+        let expected: Vec<PieceHashes> =
+            (0..layout.pieces()).map(|n| made.info.piece_hashes(PieceIndex(n), &made.layers).unwrap()).collect();
+        let mut held: Vec<_> = (0..layout.pieces()).map(|n| blocks(layout, PieceIndex(n), &damaged)).collect();
+        // A block may be missing too.
+        for (_, at) in damage.iter().take(1) {
+            let piece = at.get_mut(&mut held);
+            let gone = at.index(piece.len());
+            piece.remove(gone);
+        }
+        let pieces: Vec<_> = (0..).zip(&held).zip(&expected).map(|((n, blocks), expected)| Held {
+            piece: PieceIndex(n), expected, blocks, digests: asked >> (n % 32) & 1 == 1,
+        }).collect();
+        let together = judge(layout, &pieces);
+        for (piece, verdict) in pieces.iter().zip(&together) {
+            prop_assert_eq!(&judge(layout, std::slice::from_ref(piece))[0], verdict);
+            let whole = blocks(layout, piece.piece, &content);
+            prop_assert_eq!(verdict.right, piece.blocks == whole);
+            let digests: Vec<_> = piece.blocks.iter().map(|(_, bytes)| shoal_hash::sha256(bytes)).collect();
+            prop_assert_eq!(&verdict.digests, &if piece.digests { digests } else { Vec::new() });
         }
     }
 }
