@@ -50,6 +50,7 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     Edit(EditArgs),
     Dht(DhtArgs),
+    Bench(BenchArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }
@@ -67,6 +68,7 @@ impl Command {
             Command::Verify(a) => &a.talk,
             Command::Edit(a) => &a.talk,
             Command::Dht(a) => &a.talk,
+            Command::Bench(a) => &a.talk,
             Command::Completions(a) => &a.talk,
             Command::Man(a) => &a.talk,
         }
@@ -81,8 +83,13 @@ impl Command {
             Command::Create(a) => a.json.json,
             Command::Verify(a) => a.json.json,
             Command::Link(a) => a.json.json,
-            // `show`, `edit` and `dht` print one object without an envelope.
-            Command::Show(_) | Command::Edit(_) | Command::Dht(_) | Command::Completions(_) | Command::Man(_) => false,
+            // These print one object without an envelope.
+            Command::Show(_)
+            | Command::Edit(_)
+            | Command::Dht(_)
+            | Command::Bench(_)
+            | Command::Completions(_)
+            | Command::Man(_) => false,
         }
     }
 }
@@ -501,6 +508,27 @@ pub(crate) struct DhtArgs {
     /// Use nodes and print peers on private addresses too
     #[arg(long)]
     pub(crate) allow_private_networks: bool,
+    #[command(flatten)]
+    pub(crate) json: JsonObjectArgs,
+    #[command(flatten)]
+    pub(crate) talk: TalkArgs,
+}
+
+/// Measure how fast this computer hashes and reads, and what limits it
+///
+/// Without PATH: SHA-1 and SHA-256 of 1 to 16 messages at once on one core, with each kind of instructions that it has and
+/// with the plain one-at-a-time code, and copying memory. With PATH also how fast that is read from its disk, and so whether
+/// disk or processor is the limit when it is shared or checked. Takes about five seconds, and the time for reading.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct BenchArgs {
+    /// File or folder to read
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub(crate) path: Option<PathBuf>,
+    /// Read at most this much of it
+    ///
+    /// What the system has of it in memory is dropped first, where it can be, so that the disk is measured.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
+    pub(crate) read: u64,
     #[command(flatten)]
     pub(crate) json: JsonObjectArgs,
     #[command(flatten)]

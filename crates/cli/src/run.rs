@@ -335,6 +335,31 @@ mod tests {
     }
 
     #[test]
+    fn a_bench_is_one_object_and_names_what_limits() {
+        let home = home();
+        let data = home.path().join("data");
+        std::fs::write(&data, vec![1; 3_000_000]).unwrap();
+        let path = data.to_str().unwrap();
+        let (code, out, err) = shoal(home.path(), &["bench", path, "--read", "1MiB", "--json", "-q"]);
+        assert_eq!((code, out.lines().count(), err.as_str()), (0, 1, ""));
+        let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((&report["read"]["bytes"], &report["read"]["path"]), (&(1 << 20).into(), &path.into()));
+        let kernels = report["kernels"].as_array().unwrap();
+        for hash in ["sha1", "sha256"] {
+            let of = |path: &str| kernels.iter().filter(|k| k["hash"] == hash && k["path"] == path).count();
+            assert!(of("auto") == 11 && of("portable") == 11, "{out}");
+        }
+        assert!(kernels.iter().all(|kernel| kernel["bytes_per_s"].as_u64() > Some(0)), "{out}");
+        let formats: Vec<_> =
+            report["limits"].as_array().unwrap().iter().map(|limit| limit["format"].clone()).collect();
+        assert_eq!(formats, ["v1", "v2", "hybrid"]);
+        for (words, named) in [(["bench", "/no/such"], "/no/such"), (["bench", "--read=x"], "'x'")] {
+            let (code, out, err) = shoal(home.path(), &words);
+            assert!(code == 2 && out.is_empty() && err.contains(named), "{err}");
+        }
+    }
+
+    #[test]
     fn a_missing_file_does_not_accuse_those_that_share_its_pieces() {
         let home = home();
         let data = home.path().join("data");
@@ -406,7 +431,7 @@ mod tests {
         let home = home();
         let folder = home.path().join("man");
         assert_eq!(shoal(home.path(), &["man", folder.to_str().unwrap()]).0, 0);
-        for page in ["shoal.1", "shoal-download.1", "shoal-share.1"] {
+        for page in ["shoal.1", "shoal-bench.1", "shoal-download.1", "shoal-share.1"] {
             assert!(folder.join(page).is_file(), "{page}");
         }
     }

@@ -1,5 +1,6 @@
 //! One file per command; what several of them share stands beside them.
 
+mod bench;
 mod completions;
 mod create;
 mod dht;
@@ -43,6 +44,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> Outcome {
         Command::Show(args) => show::run(&args, context),
         Command::Link(args) => link::run(&args, context),
         Command::Edit(args) => edit::run(&args, context),
+        Command::Bench(args) => bench::run(&args, context),
         Command::Completions(args) => completions::run(&args, context),
         Command::Man(args) => man::run(&args, context),
     }
