@@ -51,6 +51,7 @@ pub(crate) enum Command {
     Edit(EditArgs),
     Dht(DhtArgs),
     Bench(BenchArgs),
+    Doctor(DoctorArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }
@@ -69,6 +70,7 @@ impl Command {
             Command::Edit(a) => &a.talk,
             Command::Dht(a) => &a.talk,
             Command::Bench(a) => &a.talk,
+            Command::Doctor(a) => &a.talk,
             Command::Completions(a) => &a.talk,
             Command::Man(a) => &a.talk,
         }
@@ -88,6 +90,7 @@ impl Command {
             | Command::Edit(_)
             | Command::Dht(_)
             | Command::Bench(_)
+            | Command::Doctor(_)
             | Command::Completions(_)
             | Command::Man(_) => false,
         }
@@ -173,9 +176,10 @@ pub(crate) struct NetworkArgs {
     /// This version has no LAN discovery yet; the flag is accepted so that scripts can say what they mean from now on.
     #[arg(long)]
     pub(crate) no_lan: bool,
-    /// Do not ask the router for an open port (this version never does)
+    /// Do not ask the router to let peers in
     ///
-    /// This version maps no ports yet; the flag is accepted so that scripts can say what they mean from now on.
+    /// Without it the router is asked by PCP, NAT-PMP and UPnP to forward the port for as long as this runs. It is never asked
+    /// where --bind names loopback addresses only, or with --lan-only.
     #[arg(long)]
     pub(crate) no_port_mapping: bool,
     /// Accept trackers and peers on private addresses whoever named them
@@ -529,6 +533,32 @@ pub(crate) struct BenchArgs {
     /// What the system has of it in memory is dropped first, where it can be, so that the disk is measured.
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_size)]
     pub(crate) read: u64,
+    #[command(flatten)]
+    pub(crate) json: JsonObjectArgs,
+    #[command(flatten)]
+    pub(crate) talk: TalkArgs,
+}
+
+/// Say why nothing moves: look at this computer, and with X at a torrent
+///
+/// With a torrent file, link or info hash it joins as a downloader for a few seconds, asks every source, and writes nothing.
+/// Exit code 0: healthy. Else that of the first failure: 3 no peers, 4 network, 5 disk.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct DoctorArgs {
+    /// Torrent file, magnet link or info hash
+    #[arg(value_name = "X", value_hint = ValueHint::AnyPath)]
+    pub(crate) target: Option<String>,
+    /// Look at the torrent for this long, at most
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "10s")]
+    pub(crate) wait: Duration,
+    /// Also connect to this peer; may be given several times
+    #[arg(long, value_name = "HOST:PORT", value_parser = parse_peer, value_delimiter = ' ')]
+    pub(crate) peer: Vec<(String, u16)>,
+    /// Folder whose free space is told
+    #[arg(short, long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
     #[command(flatten)]
     pub(crate) json: JsonObjectArgs,
     #[command(flatten)]

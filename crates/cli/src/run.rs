@@ -62,6 +62,8 @@ impl Env {
 pub(crate) struct Context {
     /// Who is told.
     pub(crate) reporter: Reporter,
+    /// The configuration file, which need not exist.
+    pub(crate) config: Option<PathBuf>,
     /// Where resume state is kept.
     pub(crate) state: Option<PathBuf>,
     args: Vec<OsString>,
@@ -130,8 +132,13 @@ pub(crate) fn run(env: Env) -> u8 {
     let style = Style { quiet: talk.quiet, verbose: talk.verbose, bars, color };
     let reporter = Reporter::new(env.streams, style, command.json_events(), commands::is_many(&command));
     log::start(&reporter, talk.verbose);
-    let context =
-        Context { reporter: reporter.clone(), state: env.state, args: env.args, certificates: env.certificates };
+    let context = Context {
+        reporter: reporter.clone(),
+        config: env.config,
+        state: env.state,
+        args: env.args,
+        certificates: env.certificates,
+    };
     let outcome = commands::dispatch(command, &context).and_then(|exit| reporter.finish().map(|()| exit));
     match outcome {
         Ok(exit) => exit.code(),

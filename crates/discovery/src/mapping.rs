@@ -44,6 +44,8 @@ pub struct MappingConfig {
     pub tcp: u16,
     /// A UDP port, if one is used.
     pub udp: Option<u16>,
+    /// Our address on the way to the router, where the user chose one.
+    pub local: Option<IpAddr>,
     /// The router to ask, with the port of its PCP or NAT-PMP; `None`: the default gateway.
     pub gateway: Option<SocketAddr>,
     /// Whether to try UPnP too.
@@ -186,7 +188,10 @@ impl Driver {
             Some(gateway) => gateway,
             None => SocketAddr::new(default_gateway()?.into(), PORT),
         };
-        let local = local_address_towards(gateway).ok()?.ip();
+        let local = match self.config.local {
+            Some(local) => local,
+            None => local_address_towards(gateway).ok()?.ip(),
+        };
         let socket = UdpSocket::bind(SocketAddr::new(local, 0)).await.ok()?;
         socket.connect(gateway).await.ok()?;
         self.socket = Some(socket);

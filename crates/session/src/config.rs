@@ -52,6 +52,8 @@ pub struct SessionConfig {
     pub authorities: Authorities,
     /// Whether the DHT is used, and how; `None`: not at all.
     pub dht: Option<DhtChoice>,
+    /// Ask the router to let peers in (PCP, NAT-PMP, UPnP), where it listens on more than loopback.
+    pub port_mapping: bool,
     /// Where resume state and locks are kept; `None`: neither is, and everything is checked at each start.
     pub state_dir: Option<PathBuf>,
     /// Threads that hash, read and write.
@@ -74,6 +76,8 @@ impl Default for SessionConfig {
             allow_private_networks: false,
             authorities: Authorities::default(),
             dht: None,
+            // A program asks for it: a test must never talk to the router of the machine that it runs on.
+            port_mapping: false,
             state_dir: None,
             // Chosen: as many as hash at the speed of a fast disk, and one that waits for a sync.
             disk_threads: std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4)) + 1,

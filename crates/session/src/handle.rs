@@ -1,12 +1,12 @@
 //! A torrent of a session, from outside.
 
-use crate::progress::{Progress, TorrentEvent};
+use crate::progress::{Diagnosis, Progress, TorrentEvent};
 use crate::torrent::ToTorrent;
 use shoal_metainfo::{Info, InfoHashes};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// A torrent in a session. Dropping it changes nothing: the torrent runs until it is stopped or the session is shut down.
 pub struct TorrentHandle {
@@ -56,6 +56,13 @@ impl TorrentHandle {
     /// The info dictionary, once it is known.
     pub fn info(&self) -> Option<Arc<Info>> {
         self.info.borrow().clone()
+    }
+
+    /// How it stands with everyone that it knows of; `None` when it has ended.
+    pub async fn diagnose(&self) -> Option<Diagnosis> {
+        let (answer, answered) = oneshot::channel();
+        self.inbox.send(ToTorrent::Diagnose(answer)).ok()?;
+        answered.await.ok()
     }
 
     /// Tells trackers (2 s at most), closes connections, saves the resume state, and returns when all of it is done. Also

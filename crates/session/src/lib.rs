@@ -28,6 +28,9 @@ pub use add::{AddTorrent, Check, Files, Mode, SelectFiles, TorrentSource};
 pub use config::{DEFAULT_PORT, DhtChoice, PortChoice, SessionConfig};
 pub use error::SessionError;
 pub use handle::{TorrentEvents, TorrentHandle};
-pub use progress::{Phase, Progress, TorrentEvent};
+pub use progress::{Diagnosis, Phase, Progress, TorrentEvent};
 pub use session::Session;
-pub use shoal_swarm::{Reason, WebSeedOutcome};
+pub use shoal_discovery::mapping::{Mapped, MappingStatus, Method, local_address_towards};
+pub use shoal_swarm::{
+    Reached, Reason, Situation, SourceErrorKind, SourceKind, SourceState, SourceStatus, Stage, WebSeedOutcome,
+};

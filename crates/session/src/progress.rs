@@ -3,7 +3,7 @@
 use crate::SessionError;
 use shoal_layout::PieceIndex;
 use shoal_metainfo::Info;
-use shoal_swarm::{Reason, WebSeedOutcome};
+use shoal_swarm::{Reason, Situation, WebSeedOutcome};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -73,6 +73,15 @@ pub struct Progress {
     pub reason: Option<Reason>,
     /// The same before the 5 s are over: what is being waited for.
     pub cause: Option<Reason>,
+}
+
+/// How a torrent stands with everyone that it knows of, for `shoal doctor`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnosis {
+    /// Sources, addresses and peers. The download limit is left out: a doctor looks with none.
+    pub situation: Situation,
+    /// Connected peers that have everything.
+    pub full_copies: u32,
 }
 
 /// Something that happened once.

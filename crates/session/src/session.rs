@@ -18,6 +18,7 @@ use crate::progress::Progress;
 use crate::registry::Registry;
 use crate::torrent::{Events, NewTorrent, Report, ToTorrent};
 use shoal_discovery::dht::{Dht, DhtConfig};
+use shoal_discovery::mapping::{Mapped, MappingConfig, MappingStatus, PortMapping};
 use shoal_discovery::networks::{Scope, scope};
 use shoal_discovery::{Http, HttpConfig, Trackers, TrackersConfig};
 use shoal_machine::Rng;
@@ -78,6 +79,7 @@ struct Inner {
     registry: Registry,
     listening: Vec<SocketAddr>,
     rng: Rng,
+    mapping: watch::Receiver<MappingStatus>,
     /// `None` once it is shut down.
     running: Mutex<Option<Running>>,
 }
@@ -91,6 +93,7 @@ struct Running {
     inboxes: BTreeMap<SwarmKey, mpsc::UnboundedSender<ToTorrent>>,
     next: u32,
     disk_threads: DiskThreads,
+    mapping: Option<PortMapping>,
 }
 
 impl Session {
@@ -137,6 +140,10 @@ impl Session {
             host: to_host,
             config,
         });
+        let mapping =
+            mapping_config(&shared.config, &listening, rng.fork("mapping").next_u64()).map(PortMapping::start);
+        let told_of_mapping =
+            mapping.as_ref().map_or_else(|| watch::channel(MappingStatus::Off).1, PortMapping::status);
         let (stop, stopped) = watch::channel(false);
         let (accept, accepting) = watch::channel(true);
         let registry = Registry::default();
@@ -168,8 +175,10 @@ impl Session {
             inboxes: BTreeMap::new(),
             next: 0,
             disk_threads,
+            mapping,
         };
-        let inner = Inner { shared, registry, listening, rng, running: Mutex::new(Some(running)) };
+        let inner =
+            Inner { shared, registry, listening, rng, mapping: told_of_mapping, running: Mutex::new(Some(running)) };
         Ok(Session { inner: Arc::new(inner) })
     }
 
@@ -182,6 +191,20 @@ impl Session {
     /// the addresses of the interfaces; loopback only if there is no other, link-local never.
     pub fn reachable_at(&self) -> Vec<SocketAddr> {
         reachable(&self.inner.listening, &interfaces())
+    }
+
+    /// How asking the router for a port stands; [`MappingStatus::Off`] where it is not asked.
+    pub fn port_mapping(&self) -> watch::Receiver<MappingStatus> {
+        self.inner.mapping.clone()
+    }
+
+    /// The address under which the internet reaches it, as the router says; `None` if no port is mapped, or if the router has
+    /// no public address itself.
+    pub fn public_address(&self) -> Option<SocketAddr> {
+        match &*self.inner.mapping.borrow() {
+            MappingStatus::Mapped(mapped) => public_address(mapped),
+            _ => None,
+        }
     }
 
     /// Adds a torrent and returns at once; opening and checking its files is reported by its progress and its events.
@@ -240,7 +263,14 @@ impl Session {
             // An error means that it has ended.
             let _ = inbox.send(ToTorrent::Stop);
         }
-        while running.torrents.join_next().await.is_some() {}
+        let mapping = running.mapping.take();
+        let given_back = async {
+            if let Some(mapping) = mapping {
+                mapping.stop().await;
+            }
+        };
+        let torrents = async { while running.torrents.join_next().await.is_some() {} };
+        tokio::join!(given_back, torrents);
         if let Some(dht) = self.dht() {
             dht.stop().await;
         }
@@ -308,6 +338,21 @@ fn at_interfaces(listener: SocketAddr, interfaces: &[IpAddr]) -> Vec<SocketAddr>
     same.map(|ip| SocketAddr::new(*ip, listener.port())).collect()
 }
 
+/// What the router is asked, if it is. Nobody beyond it reaches loopback, and nobody shall where it is to stay local.
+fn mapping_config(config: &SessionConfig, listening: &[SocketAddr], seed: u64) -> Option<MappingConfig> {
+    let from = listening.iter().find(|addr| addr.is_ipv4() && !addr.ip().is_loopback())?;
+    if !config.port_mapping || config.lan_only {
+        return None;
+    }
+    let local = Some(from.ip()).filter(|ip| !ip.is_unspecified());
+    Some(MappingConfig { tcp: from.port(), udp: None, local, gateway: None, upnp: true, seed })
+}
+
+fn public_address(mapped: &Mapped) -> Option<SocketAddr> {
+    let address = mapped.address.filter(|ip| scope(*ip) == Some(Scope::Public))?;
+    Some(SocketAddr::new(address, mapped.tcp))
+}
+
 fn reachable(listening: &[SocketAddr], interfaces: &[IpAddr]) -> Vec<SocketAddr> {
     let mut found: Vec<SocketAddr> = Vec::new();
     for listener in listening {
@@ -340,6 +385,40 @@ mod tests {
         assert_eq!(reachable(&everywhere, &interfaces), addrs(&["10.0.0.2:7", "[2600::2]:7"]));
         assert_eq!(reachable(&everywhere, &ips(&["127.0.0.1", "::1"])), addrs(&["127.0.0.1:7", "[::1]:7"]));
         assert_eq!(reachable(&addrs(&["127.0.0.1:7"]), &interfaces), addrs(&["127.0.0.1:7"]));
+    }
+
+    #[test]
+    fn the_router_is_asked_only_for_what_others_can_reach_and_only_where_it_is_wished() {
+        let addrs = |text: &str| text.split(' ').map(|t| t.parse::<SocketAddr>().unwrap()).collect::<Vec<_>>();
+        let asked = |port_mapping, lan_only, listening: &str| {
+            let config = SessionConfig { port_mapping, lan_only, ..SessionConfig::default() };
+            mapping_config(&config, &addrs(listening), 1).map(|config| (config.tcp, config.local))
+        };
+        assert_eq!(asked(true, false, "0.0.0.0:7 [::]:7"), Some((7, None)));
+        assert_eq!(asked(true, false, "192.168.1.2:7"), Some((7, Some([192, 168, 1, 2].into()))));
+        for (port_mapping, lan_only, listening) in [
+            (false, false, "0.0.0.0:7"),
+            (true, true, "0.0.0.0:7"),
+            (true, false, "127.0.0.1:7"),
+            (true, false, "[::]:7"),
+        ] {
+            assert_eq!(asked(port_mapping, lan_only, listening), None);
+        }
+    }
+
+    #[test]
+    fn a_router_behind_another_one_gives_no_public_address() {
+        let at = |ip: &str| {
+            public_address(&Mapped {
+                method: shoal_discovery::mapping::Method::Pcp,
+                address: Some(ip.parse().unwrap()),
+                tcp: 9,
+                udp: None,
+            })
+        };
+        assert_eq!(at("198.51.100.7"), Some("198.51.100.7:9".parse().unwrap()));
+        assert_eq!(at("100.64.0.1"), None);
+        assert_eq!(at("10.0.0.1"), None);
     }
 
     #[test]

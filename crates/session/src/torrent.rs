@@ -26,6 +26,7 @@ use crate::error::SessionError;
 use crate::host::ToHost;
 use crate::peer::{self, Connection, Opened, Ports};
 use crate::pool::Block;
+use crate::progress::Diagnosis;
 use crate::registry::Registered;
 use crate::session::Shared;
 use files::{Checking, Flushed, Opening, Purpose, Ready};
@@ -98,6 +99,10 @@ pub(crate) enum ToTorrent {
     Finished(Flushed, Result<(), shoal_storage::StorageError>),
     /// The journal was written, or not.
     Flushed(Flushed),
+    /// A peer's name has no address.
+    Unresolved(String),
+    /// Somebody wants to know how it stands.
+    Diagnose(oneshot::Sender<Diagnosis>),
     /// The user stops it, or the session does.
     Stop,
 }
@@ -124,6 +129,8 @@ pub(crate) struct TorrentTask {
     tasks: JoinSet<()>,
     /// Announces, look-ups and dials: cut short when the torrent ends.
     pub(super) requests: JoinSet<()>,
+    /// Names of peers that have no address; at most [`MAX_PEER_NAMES`] a kind.
+    pub(super) unresolved: Vec<String>,
     pub(super) typed_trackers: BTreeSet<String>,
     /// Announces that wait for the host, one a tracker.
     pub(super) announces: BTreeMap<TrackerKey, AnnounceRequest>,
@@ -278,6 +285,12 @@ impl TorrentTask {
                 self.flushing = false;
                 self.flushed(flushed);
             }
+            ToTorrent::Unresolved(host) => {
+                self.unresolved.push(host);
+                self.report.changed();
+            }
+            // Nobody may wait any more.
+            ToTorrent::Diagnose(answer) => drop(answer.send(self.diagnose())),
             ToTorrent::Stop => self.stop(),
         }
     }

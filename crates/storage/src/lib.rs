@@ -36,4 +36,4 @@ pub use part::part_name;
 pub use place::Place;
 pub use resume::{CRASH_WINDOW_NS, Disk, FileStat, Flush, Found, Keeper, Resume, ResumeError, Resumed, Verdict};
 pub use storage::{Mode, Space, Storage};
-pub use sys::replace_file;
+pub use sys::{descriptor_limit, free_bytes, replace_file};

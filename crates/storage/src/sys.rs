@@ -321,7 +321,7 @@ pub(crate) fn sync_folder(folder: &OwnedFd) -> io::Result<()> {
 }
 
 /// Bytes that an ordinary user can still write in this folder's file system.
-pub(crate) fn free_bytes(folder: &Path) -> io::Result<u64> {
+pub fn free_bytes(folder: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(folder)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
@@ -368,7 +368,7 @@ pub fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 /// How many descriptors this process may have open.
-pub(crate) fn descriptor_limit() -> u64 {
+pub fn descriptor_limit() -> u64 {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 

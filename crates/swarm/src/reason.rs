@@ -28,6 +28,8 @@ pub enum SourceKind {
     Lan,
     /// A web server that has the files (BEP 19).
     WebSeed,
+    /// A peer that was named by a host's name, which is looked up.
+    Peer,
 }
 
 /// How a source fares.

@@ -4,6 +4,7 @@ mod bench;
 mod completions;
 mod create;
 mod dht;
+mod doctor;
 mod download;
 mod edit;
 mod fetch;
@@ -41,6 +42,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> Outcome {
         Command::Verify(args) => with_runtime(|interrupt| verify::run(args, context, interrupt)),
         Command::Show(args) if args.scrape => with_runtime(|interrupt| scrape::run(args, context, interrupt)),
         Command::Dht(args) => with_runtime(|interrupt| dht::run(args, context, interrupt)),
+        Command::Doctor(args) => with_runtime(|interrupt| doctor::run(args, context, interrupt)),
         Command::Show(args) => show::run(&args, context),
         Command::Link(args) => link::run(&args, context),
         Command::Edit(args) => edit::run(&args, context),

@@ -15,7 +15,7 @@ use crate::interrupt::Interrupt;
 use crate::report::{Event, Level};
 use crate::run::Context;
 use shoal_metainfo::Magnet;
-use shoal_session::{AddTorrent, Check, Files, Session};
+use shoal_session::{AddTorrent, Check, Files, MappingStatus, Session};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -47,6 +47,7 @@ pub(super) async fn run(args: ShareArgs, context: &Context, interrupt: Interrupt
     let mut torrent = made.torrent;
     torrent.trackers = args.tracker.iter().map(|url| vec![url.clone()]).collect();
     torrent.web_seeds = args.webseed.clone();
+    network::mapping_settled(&session).await;
     let magnet = link(torrent.magnet(), &session);
     let name = torrent.info.name().to_owned();
     let add = AddTorrent {
@@ -62,16 +63,23 @@ pub(super) async fn run(args: ShareArgs, context: &Context, interrupt: Interrupt
     reporter.say(Level::Normal, &format!("  shoal download {}", shell_quote(&magnet)));
     reporter.say(Level::Normal, &reachable(&session));
     reporter.say(Level::Normal, &audience(&args));
-    let exit = serve(follow, &interrupt, context).await;
+    let exit = serve(follow, &session, &interrupt, context).await;
     network::stop(&session).await;
     exit
 }
 
 /// Follows the torrent until Ctrl-C.
-async fn serve(mut follow: Follow, interrupt: &Interrupt, context: &Context) -> Outcome {
+async fn serve(mut follow: Follow, session: &Session, interrupt: &Interrupt, context: &Context) -> Outcome {
+    let mut mapping = session.port_mapping();
+    mapping.mark_unchanged();
     loop {
         tokio::select! {
             () = interrupt.raised() => break,
+            Ok(()) = mapping.changed() => {
+                if *mapping.borrow_and_update() != MappingStatus::Trying {
+                    context.reporter.say(Level::Normal, &network::mapping_line(session));
+                }
+            }
             step = follow.step() => match step {
                 Step::Failed(error) => return Err(network::failure(error)),
                 Step::Ended => break,
@@ -97,8 +105,9 @@ pub(super) fn copies(seen: u32) -> String {
 
 /// The link with our own addresses in it.
 pub(super) fn link(mut magnet: Magnet, session: &Session) -> String {
-    let hints = session.reachable_at();
-    magnet.peers = hints.iter().take(MAX_HINTS).map(|addr| (addr.ip().to_string(), addr.port())).collect();
+    // The router's own address first: the one that is good from anywhere.
+    let hints = session.public_address().into_iter().chain(session.reachable_at());
+    magnet.peers = hints.take(MAX_HINTS).map(|addr| (addr.ip().to_string(), addr.port())).collect();
     magnet.to_string()
 }
 
@@ -109,9 +118,7 @@ fn reachable(session: &Session) -> String {
     if addrs.iter().all(|addr: &SocketAddr| addr.ip().is_loopback()) {
         return format!("Reachable at {list}: from this computer only.");
     }
-    format!(
-        "Reachable at {list}; from beyond your router only if it forwards the port (this version does not ask it to)."
-    )
+    format!("Reachable at {list}; {}.", network::mapping_line(session))
 }
 
 /// Who can see the share.

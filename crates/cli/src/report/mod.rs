@@ -13,7 +13,7 @@ mod json;
 mod plain;
 mod results;
 
-pub(crate) use event::{Event, Phase, Progress, Work};
+pub(crate) use event::{Event, Phase, Progress, SCHEMA, Work};
 
 use crate::exit::{Exit, Failure, OrExit};
 use std::io::{self, IsTerminal, Write};

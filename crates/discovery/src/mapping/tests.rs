@@ -36,7 +36,7 @@ async fn router() -> (SocketAddr, mpsc::UnboundedReceiver<(u8, u32)>, JoinSet<()
 }
 
 fn config(gateway: SocketAddr) -> MappingConfig {
-    MappingConfig { tcp: 6881, udp: Some(6882), gateway: Some(gateway), upnp: false, seed: 1 }
+    MappingConfig { tcp: 6881, udp: Some(6882), local: None, gateway: Some(gateway), upnp: false, seed: 1 }
 }
 
 #[tokio::test]

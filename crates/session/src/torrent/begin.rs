@@ -87,6 +87,7 @@ impl NewTorrent {
             inbox,
             tasks: JoinSet::new(),
             requests: JoinSet::new(),
+            unresolved: Vec::new(),
             typed_trackers: add.typed_trackers.into_iter().collect(),
             announces: BTreeMap::new(),
             place: add.files,

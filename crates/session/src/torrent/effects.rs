@@ -224,11 +224,17 @@ impl TorrentTask {
         for (host, port) in names.into_iter().take(MAX_PEER_NAMES) {
             let inbox = self.inbox.clone();
             self.requests.spawn(async move {
-                let looked_up = tokio::net::lookup_host((host.as_str(), port));
+                let looked_up = tokio::net::lookup_host((host.clone(), port));
                 let addrs = match tokio::time::timeout(RESOLVE_TIMEOUT, looked_up).await {
                     Ok(Ok(found)) => found.collect(),
-                    Ok(Err(error)) => return tracing::warn!(host, %error, "cannot resolve a peer's name"),
-                    Err(_) => return tracing::warn!(host, "no answer for a peer's name"),
+                    Ok(Err(error)) => {
+                        tracing::warn!(host, %error, "cannot resolve a peer's name");
+                        return drop(inbox.send(ToTorrent::Unresolved(host)));
+                    }
+                    Err(_) => {
+                        tracing::warn!(host, "no answer for a peer's name");
+                        return drop(inbox.send(ToTorrent::Unresolved(host)));
+                    }
                 };
                 let _ = inbox.send(ToTorrent::Event(Event::Found { source, addrs }));
             });

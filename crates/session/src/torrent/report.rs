@@ -3,10 +3,12 @@
 use super::TorrentTask;
 use super::files::Checking;
 use crate::error::SessionError;
-use crate::progress::{Phase, Progress, TorrentEvent};
+use crate::progress::{Diagnosis, Phase, Progress, TorrentEvent};
 use shoal_layout::MAX_PIECES;
 use shoal_metainfo::Info;
-use shoal_swarm::{QUIET, Reason, Surroundings, SwarmProgress};
+use shoal_swarm::{
+    QUIET, Reason, SourceError, SourceErrorKind, SourceKind, SourceState, SourceStatus, Surroundings, SwarmProgress,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -182,6 +184,12 @@ fn snapshot(swarm: &SwarmProgress, phase: Phase) -> Progress {
     }
 }
 
+/// A peer whose name has no address.
+fn unresolved(host: &str) -> SourceStatus {
+    let error = SourceError::new(SourceErrorKind::Dns, "no address");
+    SourceStatus { kind: SourceKind::Peer, name: host.to_owned(), state: SourceState::Failed(error) }
+}
+
 impl TorrentTask {
     /// Shows a snapshot if one is due.
     pub(super) fn report_progress(&mut self) {
@@ -204,9 +212,18 @@ impl TorrentTask {
         self.swarm.situation(&self.surroundings()).reason()
     }
 
+    /// What is known of it, for `shoal doctor`.
+    pub(super) fn diagnose(&self) -> Diagnosis {
+        let surroundings = Surroundings { down_limit: None, ..self.surroundings() };
+        let progress = self.swarm.progress();
+        Diagnosis { situation: self.swarm.situation(&surroundings), full_copies: progress.seeds }
+    }
+
     /// What the machine cannot know.
     pub(super) fn surroundings(&self) -> Surroundings {
         Surroundings {
+            lan_only: self.shared.config.lan_only,
+            sources: self.unresolved.iter().map(|host| unresolved(host)).collect(),
             down_limit: self.shared.config.down_limit_bytes_per_s,
             disk: self.report.trouble.clone(),
             ..Surroundings::default()

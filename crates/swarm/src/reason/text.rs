@@ -49,6 +49,7 @@ fn source_code(source: SourceKind, kind: SourceErrorKind) -> &'static str {
         (_, SourceKind::Dht) => "dht_error",
         (_, SourceKind::Lan) => "lan_error",
         (_, SourceKind::WebSeed) => "web_seed_error",
+        (_, SourceKind::Peer) => "peer_error",
     }
 }
 
@@ -138,6 +139,7 @@ fn source(f: &mut fmt::Formatter<'_>, kind: SourceKind, name: &str, error: Sourc
         SourceKind::WebSeed => format!("web seed {name}"),
         SourceKind::Dht => "the DHT".to_owned(),
         SourceKind::Lan => "LAN discovery".to_owned(),
+        SourceKind::Peer => format!("peer {name}"),
     };
     match (error, kind) {
         (SourceErrorKind::NoRoute, _) => write!(f, "no network route to {who}: is this computer online?"),

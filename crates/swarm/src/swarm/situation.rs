@@ -18,7 +18,7 @@ pub struct Surroundings {
     pub down_limit: Option<u64>,
     /// What the disk said, if it refuses: one line, not escaped.
     pub disk: Option<String>,
-    /// Sources that the machine does not ask itself.
+    /// Sources that the machine does not ask itself: names of peers that have no address.
     pub sources: Vec<SourceStatus>,
     /// Addresses that such sources named and that the rule on private networks forbids.
     pub forbidden: u32,
@@ -52,7 +52,9 @@ impl<P> Swarm<P> {
             sources.extend(self.web_seeds().map(|seed| served(&seed)));
         }
         let others = surroundings.sources.iter();
-        sources.extend(others.filter(|source| source.kind == SourceKind::WebSeed || !private).cloned());
+        sources.extend(
+            others.filter(|source| !private || matches!(source.kind, SourceKind::WebSeed | SourceKind::Peer)).cloned(),
+        );
         let mut reached = self.reach.counts(progress.known_addresses, progress.dialing, progress.banned);
         reached.forbidden = forbidden;
         Situation {
