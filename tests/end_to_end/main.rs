@@ -20,6 +20,10 @@ mod interop;
 #[cfg(test)]
 mod kills;
 #[cfg(test)]
+mod mapping;
+#[cfg(test)]
+mod stuck;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod trackers;

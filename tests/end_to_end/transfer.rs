@@ -235,6 +235,7 @@ fn events_follow_the_documented_schema() {
                 "pieces_done",
                 "pieces_total",
                 "reason",
+                "reason_code",
             ],
             "piece" => &["index"],
             "done" => &["path"],

@@ -137,8 +137,7 @@ impl Driver {
                 Some(answer) = self.answered.recv() => answer,
                 received = receive(self.socket.as_ref(), &mut buffer) => match received {
                     Some(length) => Event::Datagram(buffer[..length].to_vec()),
-                    // Nothing listens there: silence, as far as the machine goes.
-                    None => continue,
+                    None => Event::Refused,
                 },
                 () = sleep_until(at) => Event::Wake,
             };

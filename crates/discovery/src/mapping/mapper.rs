@@ -104,6 +104,8 @@ pub(super) enum Event {
     Gateway(Option<IpAddr>),
     /// From the gateway's port 5351.
     Datagram(Vec<u8>),
+    /// The gateway's system says that nothing listens on port 5351.
+    Refused,
     /// The answer to `UpnpAdd`.
     Upnp(Result<UpnpGrant, String>),
     /// The answer to `UpnpRemove`.
@@ -610,6 +612,14 @@ impl Machine for Mapper {
                 }
             },
             Event::Datagram(bytes) => self.datagram(&bytes, out),
+            Event::Refused => match &self.phase {
+                Phase::Asking(round) => {
+                    let method = round.method;
+                    self.next_way(method, out);
+                }
+                Phase::Removing { .. } => self.finish(out),
+                _ => {}
+            },
             Event::Upnp(Ok(UpnpGrant { address, tcp, udp, lifetime })) if matches!(self.phase, Phase::Upnp) => {
                 self.hold(Mapped { method: Method::Upnp, address, tcp, udp }, lifetime, out);
             }

@@ -79,7 +79,8 @@ impl fmt::Display for Reason {
                 write!(f, "{}, and none has a piece that is missing here", Count(*peers, "peer"))
             }
             Reason::Choked { peers } => {
-                write!(f, "{} have pieces and let us wait (choked); it goes on by itself", Count(*peers, "peer"))
+                let (have, let_us) = if *peers == 1 { ("has", "lets") } else { ("have", "let") };
+                write!(f, "{} {have} pieces and {let_us} us wait (choked); it goes on by itself", Count(*peers, "peer"))
             }
             Reason::NotSending { peers } => write!(f, "asked {} for pieces; none sends", Count(*peers, "peer")),
             Reason::AllBanned { peers } => {

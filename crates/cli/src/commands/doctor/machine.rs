@@ -55,7 +55,8 @@ pub(super) async fn look(args: &DoctorArgs, context: &Context) -> (Vec<Finding>,
             None
         }
     };
-    findings.push(routes());
+    let chosen = !args.network.bind.is_empty() || args.network.lan_only;
+    findings.push(routes(chosen));
     let (names, mapping) = tokio::join!(names(args), mapping(session.as_ref()));
     findings.extend(names);
     findings.extend(mapping);
@@ -64,9 +65,9 @@ pub(super) async fn look(args: &DoctorArgs, context: &Context) -> (Vec<Finding>,
     findings.push(descriptors(shoal_storage::descriptor_limit()));
     findings.push(space(&args.output));
     findings.push(match &context.config {
-        Some(path) if path.exists() => Finding::ok("config file", path.display().to_string()),
-        Some(path) => Finding::ok("config file", format!("none at {}", path.display())),
-        None => Finding::ok("config file", "none: no home folder is known"),
+        Some(path) if path.exists() => Finding::ok("config_file", path.display().to_string()),
+        Some(path) => Finding::ok("config_file", format!("none at {}", path.display())),
+        None => Finding::ok("config_file", "none: no home folder is known"),
     });
     findings.push(state(context.state.as_deref()));
     if !args.network.no_lan {
@@ -75,12 +76,16 @@ pub(super) async fn look(args: &DoctorArgs, context: &Context) -> (Vec<Finding>,
     (findings, session)
 }
 
-fn routes() -> Finding {
+/// `chosen`: the user chose a network, which need not lead to the internet.
+fn routes(chosen: bool) -> Finding {
     let route = |to| local_address_towards(to).ok().map(|from| from.ip());
     match SOMEWHERE.map(route) {
         [Some(v4), Some(v6)] => Finding::ok("route", format!("IPv4 from {v4}, IPv6 from {v6}")),
         [Some(v4), None] => Finding::ok("route", format!("IPv4 from {v4}; no IPv6")),
         [None, Some(v6)] => Finding::warn("route", format!("IPv6 from {v6}; no IPv4"), "peers with IPv4 only are lost"),
+        [None, None] if chosen => {
+            Finding::warn("route", "none to the internet, IPv4 or IPv6", "only peers on the chosen network are reached")
+        }
         [None, None] => Finding::fail(
             "route",
             Exit::Network,
@@ -154,14 +159,14 @@ async fn mapping(session: Option<&Session>) -> Vec<Finding> {
     let settled = tokio::time::timeout(MAPPING_WITHIN, settled).await.is_ok_and(|settled| settled.is_ok());
     let status = session.port_mapping().borrow().clone();
     let mapping = match &status {
-        MappingStatus::Off => Finding::ok("port mapping", "not asked for"),
-        MappingStatus::Trying => Finding::warn("port mapping", "the router has not answered yet", "ask again later"),
+        MappingStatus::Off => Finding::ok("port_mapping", "not asked for"),
+        MappingStatus::Trying => Finding::warn("port_mapping", "the router has not answered yet", "ask again later"),
         MappingStatus::Failed(why) => {
             let advice = "forward the port by hand, or fetch from peers that can be reached";
-            Finding::warn("port mapping", why.clone(), advice)
+            Finding::warn("port_mapping", why.clone(), advice)
         }
         MappingStatus::Mapped(mapped) => {
-            Finding::ok("port mapping", format!("mapped by {} in the router", mapped.method.name()))
+            Finding::ok("port_mapping", format!("mapped by {} in the router", mapped.method.name()))
         }
     };
     let public = session.reachable_at().into_iter().find(|addr| !is_private(addr.ip()));
@@ -235,16 +240,16 @@ fn space(folder: &Path) -> Finding {
 /// Tries to write where resume state is kept.
 fn state(folder: Option<&Path>) -> Finding {
     let Some(folder) = folder else {
-        return Finding::warn("state folder", "no home folder is known", "set XDG_STATE_HOME, or nothing is resumed");
+        return Finding::warn("state_folder", "no home folder is known", "set XDG_STATE_HOME, or nothing is resumed");
     };
     let shown = folder.display();
     let probe = folder.join(format!(".doctor-{}", std::process::id()));
     let tried = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&probe, b""));
     // If it cannot be removed, writing is no better.
     match tried.and_then(|()| std::fs::remove_file(&probe)) {
-        Ok(()) => Finding::ok("state folder", shown.to_string()),
+        Ok(()) => Finding::ok("state_folder", shown.to_string()),
         Err(error) => Finding::fail(
-            "state folder",
+            "state_folder",
             Exit::Disk,
             format!("cannot write in {shown}: {error}"),
             "make it writable or set XDG_STATE_HOME; without it nothing is resumed",

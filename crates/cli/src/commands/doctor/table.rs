@@ -24,7 +24,7 @@ pub(super) fn lines(checks: &[Finding], seen: Option<&Seen>) -> Vec<String> {
             Verdict::Warn => "warn",
             Verdict::Fail => "fail",
         };
-        push(&mut lines, &format!("{verdict:<5} {:<15} ", check.check), &check.text);
+        push(&mut lines, &format!("{verdict:<5} {:<15} ", check.check.replace('_', " ")), &check.text);
         if let Some(advice) = &check.advice {
             push(&mut lines, &" ".repeat(INDENT), &format!("-> {advice}"));
         }

@@ -244,6 +244,17 @@ fn a_lease_that_cannot_be_renewed_ends_and_is_told() {
 }
 
 #[test]
+fn a_router_where_nothing_listens_is_asked_by_upnp_at_once() {
+    let mut scene = Scene::new(Speaks::Upnp);
+    scene.feed(Event::Wake);
+    scene.feed(Event::Refused);
+    scene.feed(Event::Refused);
+    assert_eq!(scene.mapped().map(|mapped| mapped.method), Some(Method::Upnp));
+    scene.feed(Event::Refused);
+    assert!(scene.mapped().is_some(), "late news change nothing");
+}
+
+#[test]
 fn no_router_is_no_mapping_until_there_is_one() {
     let mut scene = Scene::new(Speaks::Pcp);
     scene.has_gateway = false;
