@@ -131,7 +131,7 @@ pub(crate) struct JsonArgs {
     ///
     /// Each object has an `event`: listening {addr}, link {magnet}, metadata {info_hash_v1, info_hash_v2, name,
     /// total_length}, checking {done_bytes, total_bytes}, progress {done_bytes, total_bytes, download_rate, upload_rate,
-    /// peers, pieces_done, pieces_total, reason}, piece {index}, done {path}, error {code, message}; of `verify` also file
+    /// peers, pieces_done, pieces_total, reason, reason_code}, piece {index}, done {path}, error {code, message}; of `verify` also file
     /// {path, bad_pieces}. Rates are bytes per second. The first object carries `schema: 1`. Where several torrents run at
     /// once, objects also carry `target`, the torrent's place among the arguments, from 1.
     #[arg(long)]
