@@ -29,7 +29,7 @@ pub enum HttpError {
         reason: String,
     },
     /// The address is one that the rule forbids.
-    #[error("{host} is at {ip}, on a local or private network; use --allow-private-networks if that is meant")]
+    #[error("{} on a local or private network; use --allow-private-networks if that is meant", place(.host, .ip))]
     Forbidden {
         /// The name.
         host: String,
@@ -89,6 +89,12 @@ pub enum HttpError {
         /// The time that it had.
         after: Duration,
     },
+}
+
+/// `t.example is at 10.0.0.1,`, or `10.0.0.1 is` where the host is the address.
+fn place(host: &str, ip: &IpAddr) -> String {
+    let ip = ip.to_string();
+    if host.trim_matches(['[', ']']) == ip { format!("{ip} is") } else { format!("{host} is at {ip},") }
 }
 
 /// What is wrong with a certificate, in words that say what to do.

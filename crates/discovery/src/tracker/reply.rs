@@ -71,7 +71,8 @@ fn external(bytes: &[u8]) -> Option<IpAddr> {
 
 fn read_peers(value: Value<'_, '_>, v6: bool, peers: &mut Vec<SocketAddr>) {
     if let Some(bytes) = value.as_bytes() {
-        peers.extend(compact(bytes, if v6 { Family::V6 } else { Family::V4 }));
+        let (family, entry) = if v6 { (Family::V6, 18) } else { (Family::V4, 6) };
+        peers.extend(compact(&bytes[..bytes.len().min(MAX_PEERS * entry)], family));
     } else if let Some(list) = value.as_list() {
         peers.extend(list.iter().take(MAX_PEERS).filter_map(|entry| {
             let entry = entry.as_dict()?;
