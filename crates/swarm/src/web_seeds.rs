@@ -12,7 +12,7 @@
 //! [`MAX_RUN_BYTES`]. Invariant: `fetching` counts a seed's fetches; a seed that is gone has none.
 
 use crate::event::{FetchKey, WebSeedKey};
-use crate::failure::SourceError;
+use crate::failure::{SourceError, SourceErrorKind};
 use crate::rate::Rate;
 use shoal_layout::{BLOCK_LENGTH, BlockRef, PieceIndex};
 use shoal_machine::{Rng, Time};
@@ -349,7 +349,8 @@ impl WebSeeds {
 
     // ---- failures
 
-    /// A failure that may pass. It waits, longer each time, and at least as long as the server asked for.
+    /// A failure that may pass. It waits, longer each time, and at least as long as the server asked for. What fails while it
+    /// waits already is the same failure.
     pub(crate) fn failed(
         &mut self,
         now: Time,
@@ -358,9 +359,9 @@ impl WebSeeds {
         retry_after: Option<Duration>,
     ) -> Option<WebSeedOutcome> {
         let jitter = 0.75 + self.rng.unit() / 2.0;
-        let seed = self.get_mut(key).filter(|seed| !seed.is_gone())?;
-        if seed.fetching > 0 {
-            // It serves another run well: it may be that it takes only so many connections.
+        let seed = self.get_mut(key).filter(|seed| seed.state == State::Ready)?;
+        if seed.fetching > 0 && matches!(error.kind, SourceErrorKind::Refusal | SourceErrorKind::Refused) {
+            // It serves another run: it may be that it takes only so many connections.
             seed.most = 1;
         }
         let doubled = RETRY_FIRST.saturating_mul(1 << seed.failures.min(10)).min(RETRY_LAST);

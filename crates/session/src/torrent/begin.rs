@@ -55,7 +55,9 @@ impl NewTorrent {
                 return report.stopped(SwarmProgress::default());
             }
         };
-        let web_seeds = if downloads { web_seeds(&add.source) } else { Vec::new() };
+        // What is kept on the local network asks no server outside it.
+        let asks_web = downloads && !shared.config.lan_only;
+        let web_seeds = if asks_web { web_seeds(&add.source) } else { Vec::new() };
         let (purpose, sequential) = purpose(add.mode);
         let trackers = if shared.config.lan_only { Vec::new() } else { trackers(&add.source, &add.typed_trackers) };
         let config = SwarmConfig {

@@ -305,3 +305,44 @@ fn where_nothing_moves_the_reason_names_the_web_seed_and_its_failure() {
     fail(&mut script, run.1, FetchFault::Useless, None);
     assert_eq!(reason(&script), ("web_seed_error", "web seed 0.example: the reason".to_owned()));
 }
+
+#[test]
+fn runs_that_break_together_are_one_failure_and_one_that_is_refused_beside_others_makes_it_one_at_a_time() {
+    let mut script = ready(4_000, 1);
+    let mut open: Vec<Ordered> = Vec::new();
+    // Until it is trusted with several runs at a time.
+    while open.len() < 4 {
+        for run in std::mem::take(&mut open) {
+            script.now = script.now + Duration::from_millis(1);
+            deliver(&mut script, &run);
+        }
+        for effect in script.effects() {
+            match effect {
+                Effect::Fetch { seed, fetch, blocks } => open.push((seed, fetch, blocks)),
+                Effect::Store { piece, blocks, .. } => {
+                    script.written(piece.0, &vec![1; blocks.len()]);
+                }
+                _ => {}
+            }
+        }
+    }
+    for run in &open[1..3] {
+        fail(&mut script, run.1, FetchFault::Passing, None);
+    }
+    let told = troubles(&script.effects());
+    assert_eq!(told.len(), 1, "{told:?}");
+    let WebSeedOutcome::Waits(wait) = told[0].0 else { panic!("it waits") };
+    assert!(wait < Duration::from_secs(10), "{wait:?}");
+    deliver(&mut script, &open[0]);
+    deliver(&mut script, &open[3]);
+    script.pass(wait);
+    let mut most = 0;
+    for _ in 0..20 {
+        let again = runs(&mut script);
+        most = most.max(again.len());
+        for run in &again {
+            deliver(&mut script, run);
+        }
+    }
+    assert_eq!(most, 1);
+}
