@@ -32,13 +32,15 @@ pub(crate) fn is_host(text: &str) -> bool {
 }
 
 fn clean(text: &str, schemes: &[&str]) -> Option<String> {
-    let text = text.trim();
+    let text = text.trim_matches(|c: char| c.is_whitespace() || c.is_control());
     if text.len() > MAX_URL_BYTES {
         return None;
     }
-    let url = Url::parse(text).ok()?;
+    // What will be used is what is looked at: the parser leaves out control characters that escaping keeps.
+    let escaped = utf8_percent_encode(text, &NOT_IN_URLS).to_string();
+    let url = Url::parse(&escaped).ok()?;
     let fits = schemes.contains(&url.scheme()) && url.host_str().is_some_and(|host| !host.is_empty());
-    fits.then(|| utf8_percent_encode(text, &NOT_IN_URLS).to_string())
+    fits.then_some(escaped)
 }
 
 #[cfg(test)]
@@ -60,6 +62,16 @@ mod tests {
             assert_eq!(tracker(url), None, "{url}");
         }
         assert_eq!(tracker(&format!("http://a.example/{}", "a".repeat(MAX_URL_BYTES))), None);
+    }
+
+    #[test]
+    fn a_url_that_is_kept_is_kept_when_it_is_read_again() {
+        assert_eq!(tracker("http://a.example:80\u{7}\0\0").as_deref(), Some("http://a.example:80"));
+        for url in ["http://a.example:8\t0/", "http://a\n.example/", "ht\ttp://a.example/", "http://a.example/\0x"] {
+            if let Some(kept) = tracker(url) {
+                assert_eq!(tracker(&kept).as_deref(), Some(&*kept), "{url:?}");
+            }
+        }
     }
 
     #[test]
