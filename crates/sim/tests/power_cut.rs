@@ -28,7 +28,7 @@ impl World {
     /// Three files that share pieces, one ends inside a sector.
     fn new() -> World {
         let lengths = [20 * PIECE_BYTES + 5000, 30 * PIECE_BYTES + 1, 14 * PIECE_BYTES - 5001];
-        let layout = Layout::contiguous(PIECE_BYTES, &lengths).unwrap();
+        let layout = Layout::contiguous(PIECE_BYTES, &lengths).expect("lengths that fit");
         assert_eq!(layout.pieces(), PIECES);
         let mut rng = Rng::new(1);
         let content = (0..layout.total_length()).map(|_| rng.index(255) as u8 + 1).collect();

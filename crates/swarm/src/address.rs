@@ -174,7 +174,8 @@ impl AddressBook {
         seeds_too: bool,
         ours: impl Fn(IpAddr) -> Option<SocketAddr>,
     ) -> Option<SocketAddr> {
-        let mut best: Option<((Source, u32, Reverse<Option<u32>>), SocketAddr)> = None;
+        type Rank = (Source, u32, Reverse<Option<u32>>);
+        let mut best: Option<(Rank, SocketAddr)> = None;
         let mut ties = 0_u64;
         for (&addr, known) in &mut self.known {
             if !known.may_dial(now) || (known.seed && !seeds_too) {

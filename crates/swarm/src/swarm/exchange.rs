@@ -78,7 +78,7 @@ impl<P> Swarm<P> {
             let itself = peer.listens_on();
             let far = is_one_hosts(peer.addr.ip());
             // Addresses of our own network mean nothing elsewhere, and are nobody's business there.
-            let tells = |addr: &SocketAddr| Some(*addr) != itself && !(far && !is_one_hosts(addr.ip()));
+            let tells = |addr: &SocketAddr| Some(*addr) != itself && (!far || is_one_hosts(addr.ip()));
             let connected: BTreeSet<SocketAddr> = listening.keys().copied().filter(tells).collect();
             let (added, dropped) = pex::changes(&peer.pex.told, &connected, MAX_PEX_PEERS);
             if added.len() < MAX_PEX_PEERS && dropped.len() < MAX_PEX_PEERS {
