@@ -189,10 +189,10 @@ pub(crate) struct NetworkArgs {
     /// always accepted.
     #[arg(long)]
     pub(crate) allow_private_networks: bool,
-    /// Stay on the local network (not built yet: has no effect)
+    /// Stay on the local network (so far: no DHT, no web seeds)
     ///
-    /// Accepted so that scripts can say what they mean from now on. In this version it confines nothing: trackers of the
-    /// torrent are asked, and whoever has the link and can reach this computer can connect.
+    /// In this version it confines nothing else: trackers of the torrent are asked, and whoever has the link and can reach this
+    /// computer can connect.
     #[arg(long)]
     pub(crate) lan_only: bool,
 }

@@ -2,8 +2,9 @@
 //!
 //! 200 honest nodes, each at a public address of its own with an id that fits it (BEP 42); 400 sybils at four addresses, their
 //! ids beside the hash, who name each other, take every announce and give nothing. One of three bootstrap nodes is a
-//! sybil. A peer is announced, then looked up by 100 fresh nodes at addresses of their own. Needs a network where 44.0.0.0/8 is this machine;
-//! `tests/measure/dht_sybils` makes one.
+//! sybil. A peer is announced, then looked up by 100 fresh nodes at addresses of their own. Once more on private
+//! addresses, where any id fits. Needs a network where 44.0.0.0/8 and 10.0.0.0/8 are this machine; `tests/measure/dht_sybils`
+//! makes one.
 
 use mainline::{Dht as Node, Id};
 use shoal_discovery::dht::{Dht, DhtConfig};
@@ -22,10 +23,15 @@ const PORT: u16 = 4_321;
 
 const HASH: [u8; 20] = *b"\x77shoal sybils target";
 
+/// The first number of every address: 44, or what `SHOAL_SYBILS_NETWORK` says; in 10 and 127 ids are not bound to addresses.
+fn network() -> u8 {
+    std::env::var("SHOAL_SYBILS_NETWORK").ok().and_then(|text| text.parse().ok()).unwrap_or(44)
+}
+
 /// Different in every byte, as addresses of strangers are.
 fn address(group: u8, n: u32) -> Ipv4Addr {
     let mixed = (n + 1).wrapping_mul(2_654_435_761) ^ (u32::from(group) << 20);
-    Ipv4Addr::new(44, group.wrapping_mul(37).wrapping_add((mixed >> 16) as u8), (mixed >> 8) as u8, n as u8)
+    Ipv4Addr::new(network(), group.wrapping_mul(37).wrapping_add((mixed >> 16) as u8), (mixed >> 8) as u8, n as u8)
 }
 
 /// A node that names sybils, and nothing else.
@@ -129,6 +135,7 @@ fn config(ip: Ipv4Addr, bootstrap: &[SocketAddrV4]) -> DhtConfig {
         bootstrap: bootstrap.iter().map(|addr| (addr.ip().to_string(), addr.port())).collect(),
         well_known: Vec::new(),
         bind: vec![IpAddr::V4(ip)],
+        allow_private_networks: network() != 44,
         ..DhtConfig::default()
     }
 }

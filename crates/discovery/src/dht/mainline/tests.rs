@@ -90,3 +90,33 @@ async fn hostile_packets_leave_the_node_alive() {
     let (answers, _) = tokio::task::spawn_blocking(move || flood(addr, ping.as_bytes(), 3)).await.unwrap();
     assert_eq!(answers, 3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_from_somewhere_else_are_not_believed() {
+    let silent = UdpSocket::bind((HERE, 0)).unwrap();
+    let node = client(vec![silent.local_addr().unwrap()]).await;
+    let addr = SocketAddr::from((HERE, node.status().await.unwrap().port));
+    let mut found = node.peers(HASH).await;
+    let forger = tokio::task::spawn_blocking(move || {
+        let socket = UdpSocket::bind((HERE, 0)).unwrap();
+        // Every number that it may have used, many times over, from an address that was not asked.
+        for n in 0_u32..200_000 {
+            let mut packet = b"d1:rd2:id20:aaaaaaaaaaaaaaaaaaaa5:token1:t6:valuesl6:abcdefee1:t4:".to_vec();
+            packet.extend((n % 64).to_be_bytes());
+            packet.extend(b"1:y1:re");
+            let _ = socket.send_to(&packet, addr);
+        }
+    });
+    assert_eq!(found.recv().await, None);
+    forger.await.unwrap();
+    assert_eq!(node.status().await.unwrap().nodes, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_of_ipv6_do_it_no_harm() {
+    let bootstrap: Vec<SocketAddr> =
+        (1..200_u16).map(|n| SocketAddr::from(([0xfd00, 0, 0, 0, 0, 0, 0, n], n))).collect();
+    let node = client(bootstrap).await;
+    assert_eq!(node.peers(HASH).await.recv().await, None);
+    assert_eq!(node.status().await.unwrap().nodes, 0);
+}
