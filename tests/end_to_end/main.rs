@@ -20,7 +20,13 @@ mod interop;
 #[cfg(test)]
 mod kills;
 #[cfg(test)]
+mod lan;
+#[cfg(test)]
 mod mapping;
+#[cfg(test)]
+mod pex;
+#[cfg(test)]
+mod private;
 #[cfg(test)]
 mod stuck;
 #[cfg(test)]

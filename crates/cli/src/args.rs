@@ -171,9 +171,7 @@ pub(crate) struct NetworkArgs {
     /// Ask this DHT node first, instead of the well-known ones; may be given several times
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_peer, value_delimiter = ' ')]
     pub(crate) dht_bootstrap: Vec<(String, u16)>,
-    /// Do not look for peers on the local network (this version never does)
-    ///
-    /// This version has no LAN discovery yet; the flag is accepted so that scripts can say what they mean from now on.
+    /// Do not look for peers on the local network, and do not be found there (BEP 14)
     #[arg(long)]
     pub(crate) no_lan: bool,
     /// Do not ask the router to let peers in
@@ -189,10 +187,10 @@ pub(crate) struct NetworkArgs {
     /// always accepted.
     #[arg(long)]
     pub(crate) allow_private_networks: bool,
-    /// Stay on the local network (so far: no DHT, no web seeds)
+    /// Stay on the local network
     ///
-    /// In this version it confines nothing else: trackers of the torrent are asked, and whoever has the link and can reach this
-    /// computer can connect.
+    /// Peers are found by local discovery, by links and by --peer only: no DHT, no trackers, no web seeds, no port mapping.
+    /// Connections are made to, and taken from, private, link-local and loopback addresses only, and those that you typed.
     #[arg(long)]
     pub(crate) lan_only: bool,
 }

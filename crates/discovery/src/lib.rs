@@ -1,13 +1,14 @@
 //! Where peers come from, as drivers: they carry out what the machines of `shoal-swarm` order, and decide nothing.
 //!
 //! Trackers ([`Trackers`]), web seeds ([`web_seed`]), torrent files on the web ([`fetch_torrent`]), and the rule of which
-//! addresses may be used ([`networks`]). All input is from strangers: every
+//! addresses may be used ([`networks`]); peers on the local network ([`lan`]). All input is from strangers: every
 //! answer is bounded in bytes, time and count.
 
 pub mod dht;
 mod failure;
 mod fetch;
 mod http;
+pub mod lan;
 pub mod mapping;
 pub mod networks;
 mod resolve;

@@ -43,6 +43,8 @@ pub struct SessionConfig {
     pub max_connections_per_torrent: usize,
     /// How long both handshakes of a connection may take together, and the other side's until it is read.
     pub handshake_timeout: Duration,
+    /// Look for peers on the local network (BEP 14), and be found there.
+    pub lan: bool,
     /// Stay on the local network: no trackers, and only peers whose addresses are private, link-local or loopback, or that the
     /// user typed.
     pub lan_only: bool,
@@ -72,6 +74,8 @@ impl Default for SessionConfig {
             max_connections_per_torrent: 100,
             // reliability.md B3; libtorrent has the same.
             handshake_timeout: Duration::from_secs(10),
+            // Who embeds a session says so: it speaks to everybody near.
+            lan: false,
             lan_only: false,
             allow_private_networks: false,
             authorities: Authorities::default(),

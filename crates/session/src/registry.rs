@@ -5,8 +5,10 @@
 
 use crate::peer::Opened;
 use crate::torrent::ToTorrent;
+use shoal_swarm::{Event, Source};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
@@ -42,6 +44,14 @@ impl Registry {
         match inbox {
             Some(inbox) => drop(inbox.send(ToTorrent::Accepted(Box::new(opened), permit))),
             None => tracing::debug!(addr = %opened.addr, "a peer asks for a torrent that is not here"),
+        }
+    }
+
+    /// Tells the torrent with this hash, if it is here, of somebody on the local network who has it too.
+    pub(crate) fn found_on_lan(&self, hash: [u8; 20], addr: SocketAddr) {
+        if let Some(inbox) = self.lock().get(&hash) {
+            // An error means that it ends.
+            let _ = inbox.send(ToTorrent::Event(Event::Found { source: Source::Lan, addrs: vec![addr] }));
         }
     }
 

@@ -18,6 +18,7 @@ use crate::progress::Progress;
 use crate::registry::Registry;
 use crate::torrent::{Events, NewTorrent, Report, ToTorrent};
 use shoal_discovery::dht::{Dht, DhtConfig};
+use shoal_discovery::lan::{self, Lan, LanConfig};
 use shoal_discovery::mapping::{Mapped, MappingConfig, MappingStatus, PortMapping};
 use shoal_discovery::networks::{Scope, scope};
 use shoal_discovery::{Http, HttpConfig, Trackers, TrackersConfig};
@@ -57,6 +58,8 @@ pub(crate) struct Shared {
     /// Torrents whose files are opened and checked at a time; others wait.
     pub(crate) opening: Semaphore,
     pub(crate) trackers: Trackers,
+    /// `None` where the local network is not used.
+    pub(crate) lan: Option<Lan>,
     /// For web seeds.
     pub(crate) http: Http,
     /// How many fetches from web seeds may be under way.
@@ -120,6 +123,7 @@ impl Session {
         let trackers = Trackers::new(identity, http.clone());
         let interfaces = interfaces();
         let own_addresses = listening.iter().flat_map(|listener| at_interfaces(*listener, &interfaces)).collect();
+        let (lan, lan_task) = config.lan.then(|| lan::start(lan_config(&config, &listening, &rng))).unzip();
         let disk_threads = DiskThreads::start(config.disk_threads).map_err(SessionError::Start)?;
         let dht = start_dht(&config, port);
         let (to_host, told) = mpsc::unbounded_channel();
@@ -134,6 +138,7 @@ impl Session {
             claims: Claims::default(),
             opening: Semaphore::new(config.disk_threads.max(1)),
             trackers,
+            lan,
             http,
             web_connections: Arc::new(Semaphore::new(MAX_WEB_CONNECTIONS)),
             dht,
@@ -159,6 +164,15 @@ impl Session {
                 timeout: shared.config.handshake_timeout,
             };
             tasks.spawn(listener::run(listener, registry.clone(), gate, stopped.clone()));
+        }
+        if let Some(task) = lan_task {
+            let (registry, mut stopped) = (registry.clone(), stopped.clone());
+            tasks.spawn(async move {
+                tokio::select! {
+                    () = task.run(move |hash, addr| registry.found_on_lan(hash, addr)) => {}
+                    _ = stopped.changed() => {}
+                }
+            });
         }
         let mut host = JoinSet::new();
         let limits = HostConfig {
@@ -322,6 +336,16 @@ fn peer_id(rng: &mut Rng) -> [u8; 20] {
         *byte = CHARACTERS[rng.index(CHARACTERS.len())];
     }
     id
+}
+
+fn lan_config(config: &SessionConfig, listening: &[SocketAddr], rng: &Rng) -> LanConfig {
+    LanConfig {
+        port: listening.first().map_or(0, SocketAddr::port),
+        bind: config.bind.iter().copied().filter(|ip| !ip.is_unspecified()).collect(),
+        v4: listening.iter().any(SocketAddr::is_ipv4),
+        v6: listening.iter().any(SocketAddr::is_ipv6),
+        cookie: rng.fork("lan cookie").next_u64(),
+    }
 }
 
 /// The addresses of this machine.

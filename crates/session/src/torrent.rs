@@ -518,6 +518,7 @@ impl TorrentTask {
     /// Closes everything and waits for it.
     async fn end(mut self, mut queues: Queues) {
         self.tell_host(HostEvent::Left(self.key));
+        self.withdraw_from_lan();
         self.requests.shutdown().await;
         for (peer, connection) in &self.connections {
             // Who was told to close still sends what was ordered before, such as the last pieces that we have.

@@ -113,7 +113,10 @@ impl AddressBook {
     }
 
     fn add_one(&mut self, now: Time, source: Source, namer: Option<IpAddr>, addr: SocketAddr) {
-        let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
+        let addr = match addr.ip().to_canonical() {
+            ip if ip == addr.ip() => addr,
+            ip => SocketAddr::new(ip, addr.port()),
+        };
         let trusted = source <= Source::Tracker;
         let near = !is_one_hosts(addr.ip());
         if !is_dialable(addr) || (addr.port() < 1024 && !trusted) || self.own.contains(&addr) {

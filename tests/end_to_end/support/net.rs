@@ -53,9 +53,54 @@ impl Net {
         }
     }
 
+    /// Another network, joined to this one by a cable: 10.99.0.1 and fd99::1 here, 10.99.0.2 and fd99::2 there. Neither
+    /// leads anywhere else.
+    pub(crate) fn neighbour(&self) -> Neighbour {
+        let there = Command::new("unshare")
+            .args(["-n", "sh", "-c", "echo ready && exec cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut neighbour = Neighbour { holder: there };
+        neighbour.holder.stdout.as_mut().expect("stdout is piped").read_exact(&mut [0; 6]).unwrap();
+        let pid = neighbour.holder.id();
+        let end = |name: &str, n: u8| {
+            format!(
+                "ip link set lo up && ip addr add 10.99.0.{n}/24 dev {name} && ip addr add fd99::{n}/64 dev {name} nodad && ip link set {name} up"
+            )
+        };
+        let join = format!(
+            "ip link add here type veth peer name there netns {pid} && {} && nsenter --net=/proc/{pid}/ns/net sh -c '{}'",
+            end("here", 1),
+            end("there", 2)
+        );
+        assert!(Command::new("sh").args(["-c", &join]).status().unwrap().success(), "two networks are joined");
+        neighbour
+    }
+
     /// A port that is free now.
     pub(crate) fn port(&self) -> u16 {
         TcpListener::bind((self.ip(1), 0)).unwrap().local_addr().unwrap().port()
+    }
+}
+
+/// A second network.
+pub(crate) struct Neighbour {
+    holder: Child,
+}
+
+impl Neighbour {
+    /// The program and the first arguments that run another program there.
+    pub(crate) fn enter(&self) -> (&'static str, String) {
+        ("nsenter", format!("--net=/proc/{}/ns/net", self.holder.id()))
+    }
+}
+
+impl Drop for Neighbour {
+    fn drop(&mut self) {
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
     }
 }
 

@@ -109,6 +109,8 @@ impl Process {
             .env("SHOAL_SHARE_NO_DHT", "true")
             .env("SHOAL_DOWNLOAD_NO_DHT", "true")
             .env("SHOAL_SEED_NO_DHT", "true")
+            // No test speaks to the machine's network by accident; one that means to says so by a variable.
+            .envs(["SHARE", "SEED", "DOWNLOAD"].map(|command| (format!("SHOAL_{command}_NO_LAN"), "true")))
             .envs(variables.iter().copied())
             .current_dir(home)
             .stdin(Stdio::null())

@@ -25,6 +25,7 @@ struct State {
     addresses: BTreeMap<u16, IpAddr>,
     present: BTreeMap<u16, u64>,
     log: Vec<Announce>,
+    dead: bool,
 }
 
 /// The tracker; its thread ends with the test's process.
@@ -34,6 +35,9 @@ pub(crate) struct Tracker {
 }
 
 fn answer(stream: TcpStream, state: &(Mutex<State>, Condvar)) -> Option<()> {
+    if state.0.lock().unwrap().dead {
+        return None;
+    }
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut request = String::new();
     reader.read_line(&mut request).ok()?;
@@ -102,6 +106,16 @@ impl Tracker {
     /// Makes the participant that announces `port` known at `address`.
     pub(crate) fn register(&self, address: SocketAddr) {
         self.state.0.lock().unwrap().addresses.insert(address.port(), address.ip());
+    }
+
+    /// From now on every connection is closed unanswered.
+    pub(crate) fn kill(&self) {
+        self.state.0.lock().unwrap().dead = true;
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Everything announced so far from `port`.

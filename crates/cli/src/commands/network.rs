@@ -2,7 +2,7 @@
 
 use crate::args::NetworkArgs;
 use crate::exit::{Exit, Failure};
-use crate::report::{Event, Level};
+use crate::report::Event;
 use crate::run::Context;
 use crate::size::Rate;
 use shoal_discovery::{Http, HttpConfig};
@@ -43,6 +43,7 @@ fn config(args: &NetworkArgs, down: Option<Rate>, context: &Context) -> SessionC
         },
         up_limit_bytes_per_s: args.up.and_then(|rate| rate.0),
         down_limit_bytes_per_s: down.and_then(|rate| rate.0),
+        lan: !args.no_lan,
         allow_private_networks: args.allow_private_networks,
         authorities: context.authorities(),
         dht: uses_dht(args).then(|| DhtChoice { bootstrap: args.dht_bootstrap.clone() }),
@@ -61,9 +62,6 @@ pub(super) async fn open_without_traces(args: &NetworkArgs, context: &Context) -
 
 /// Listens.
 pub(super) async fn open(args: &NetworkArgs, down: Option<Rate>, context: &Context) -> Result<Session, Failure> {
-    if args.lan_only {
-        context.reporter.say(Level::Normal, "note: --lan-only confines nothing in this version");
-    }
     Session::start(config(args, down, context)).await.map_err(failure)
 }
 

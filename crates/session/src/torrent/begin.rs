@@ -64,6 +64,7 @@ impl NewTorrent {
             listen_port: Some(shared.port),
             own_addresses: shared.own_addresses.clone(),
             near_only: shared.config.lan_only,
+            lan: shared.lan.is_some(),
             trackers,
             web_seeds: web_seeds.clone(),
             sequential,

@@ -12,8 +12,8 @@ use crate::progress::TorrentEvent;
 use shoal_discovery::server_number;
 use shoal_metainfo::{Info, PieceLayers, Torrent};
 use shoal_swarm::{
-    AnnounceEvent, AnnounceReply, AnnounceRequest, DialFailure, Effect, Event, HostEvent, Notice, PeerKey, Source,
-    SourceError, SourceErrorKind, TrackerKey, TrackerServer, Via,
+    AnnounceEvent, AnnounceReply, AnnounceRequest, DialFailure, Effect, Event, HostEvent, Notice, PeerKey, Sought,
+    Source, SourceError, SourceErrorKind, TrackerKey, TrackerServer, Via,
 };
 use shoal_wire::Handshake;
 use std::net::SocketAddr;
@@ -81,11 +81,7 @@ impl TorrentTask {
             }
             Effect::Announce { tracker, request } => self.want_announce(tracker, request),
             Effect::Seek { via: Via::Dht, announce, hurry } => self.seek_in_dht(announce, hurry),
-            // It is not switched on.
-            Effect::Seek { via: Via::Lan, .. } => {
-                let result = Err(SourceError::new(SourceErrorKind::Unusable, "not in use"));
-                self.answers.push(Event::Sought { via: Via::Lan, result });
-            }
+            Effect::Seek { via: Via::Lan, announce, .. } => self.announce_on_lan(announce),
             Effect::DhtNode { addr } => {
                 if let Some(dht) = &self.shared.dht {
                     dht.add_node(addr.ip().to_string(), addr.port());
@@ -208,7 +204,25 @@ impl TorrentTask {
         for hash in self.hashes.all_wire() {
             self.registered.also(hash, &self.inbox);
         }
+        if info.private() {
+            self.withdraw_from_lan();
+        }
         self.open_files(info, layers);
+    }
+
+    /// Who announces the torrent there is told to us by itself, so to look is to listen.
+    fn announce_on_lan(&mut self, announce: bool) {
+        let Some(lan) = &self.shared.lan else { return };
+        let announced = if announce { lan.announce(self.hashes.all_wire().collect()) } else { 0 };
+        let result = Ok(Sought { announced, ..Sought::default() });
+        self.answers.push(Event::Sought { via: Via::Lan, result });
+    }
+
+    /// Says no more on the local network that we have the torrent.
+    pub(super) fn withdraw_from_lan(&self) {
+        if let Some(lan) = &self.shared.lan {
+            lan.withdraw(self.hashes.all_wire().collect());
+        }
     }
 
     /// Keeps what peers told of the torrent for later runs.

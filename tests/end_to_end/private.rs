@@ -1,0 +1,112 @@
+//! Private torrents (BEP 27), proven by what is on the wire: a private torrent's peers speak to its tracker and to those whom it
+//! named, whatever else would be possible; and a public torrent in the same place does more, so the capture sees it.
+
+use crate::support::clients::{PYTHON, needs};
+use crate::support::net::Net;
+use crate::support::process::{Process, Stream};
+use crate::support::shoal::{SHOAL, arg, create, listening, show};
+use crate::support::tracker::Tracker;
+use crate::support::{tree, until};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+const GROUP: &str = "239.192.152.143";
+/// Who says on the local network that he has the torrent, and was named by no tracker.
+const DECOY: u8 = 9;
+const SEED: u8 = 2;
+const LEECH: u8 = 3;
+
+fn watcher() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/end_to_end/support/watch.py").canonicalize().unwrap()
+}
+
+/// Starts shoal with every source of peers on.
+fn start(net: &Net, n: u8, home: &Path, args: &[&str]) -> Process {
+    let ip = net.ip(n).to_string();
+    let variables = ["SHARE", "SEED", "DOWNLOAD"].map(|command| format!("SHOAL_{command}_NO_LAN"));
+    let variables: Vec<(&str, &str)> = variables.iter().map(|name| (name.as_str(), "false")).collect();
+    let all = ["--json", "--port", "0", "--bind", &ip, "--allow-private-networks"];
+    Process::start_with(SHOAL, &[args, &all].concat(), home, &variables)
+}
+
+/// Where packets from the seed's and the leech's addresses went.
+fn sent_to(capture: Process) -> BTreeSet<(IpAddr, u16)> {
+    let ours: Vec<String> = [SEED, LEECH].map(|n| format!("10.77.0.{n}")).to_vec();
+    let ended = capture.interrupt();
+    let packets = ended.stdout.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    packets
+        .filter(|packet| ours.iter().any(|ip| packet["from"] == ip.as_str()))
+        .map(|packet| (packet["to"].as_str().unwrap().parse().unwrap(), packet["to_port"].as_u64().unwrap() as u16))
+        .collect()
+}
+
+/// Fetches `what` gives (a torrent file or a link) of a torrent with a tracker; gives where packets went, and where the
+/// tracker and the seed are.
+fn run(private: bool, link: bool) -> Option<(BTreeSet<(IpAddr, u16)>, [SocketAddr; 2])> {
+    let net = needs(&[])?;
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let tracker = Tracker::start(net.ip(1));
+    let source = tree::file(&at("source"), "file", 8, 600_000);
+    let url = tracker.url();
+    let mut args = vec!["--tracker", url.as_str(), "--format", "v1"];
+    args.extend(private.then_some("--private"));
+    let torrent = create(&at("home"), &source, &at("file.torrent"), &args);
+    let hash = show(&at("home"), arg(&torrent))["info_hash_v1"].as_str().unwrap().to_owned();
+    let watcher = watcher();
+    let capture = Process::start(PYTHON, &[arg(&watcher), "capture"], &at("capture"));
+    capture.wait_for(Stream::Out, "ready", |line| line.contains("ready").then_some(()));
+    let decoy = net.ip(DECOY).to_string();
+    let _decoy = Process::start(PYTHON, &[arg(&watcher), "lan", &decoy, "7777", &hash], &at("decoy"));
+    let data = at("source");
+    let seeding = start(&net, SEED, &at("seed home"), &["seed", arg(&torrent), "--data", arg(&data)]);
+    let seed = listening(&seeding);
+    tracker.register(seed);
+    tracker.wait_for(seed.port(), |_| true, || seeding.said());
+    let what = if link { format!("magnet:?xt=urn:btih:{hash}&tr={url}") } else { arg(&torrent).to_owned() };
+    let output = at("output");
+    let fetching = start(&net, LEECH, &at("leech home"), &["download", &what, "--seed", "--output", arg(&output)]);
+    fetching.wait_for(Stream::Out, "done", |line| line.contains("\"done\"").then_some(()));
+    tree::assert_same(&source, &output.join("file"));
+    if !private {
+        // What a public torrent sends takes no longer than the download.
+        until("the decoy is dialed", || capture.said().contains("7777"));
+    }
+    fetching.interrupt().expect(0);
+    seeding.interrupt().expect(0);
+    Some((sent_to(capture), [tracker.address(), seed]))
+}
+
+fn speaks_to_tracker_and_peer_only(link: bool) {
+    let Some((sent, allowed)) = run(true, link) else { return };
+    let strangers: Vec<_> = sent
+        .iter()
+        .filter(|(ip, port)| {
+            let allowed = allowed.contains(&SocketAddr::new(*ip, *port));
+            // Answers go to ports that systems chose, at the tracker's, the seed's and the leech's own addresses.
+            let answer = *port >= 32_768 && [1, SEED, LEECH].iter().any(|n| *ip == IpAddr::from([10, 77, 0, *n]));
+            !allowed && !answer
+        })
+        .collect();
+    assert!(strangers.is_empty(), "{strangers:?}");
+    assert!(allowed.iter().all(|addr| sent.contains(&(addr.ip(), addr.port()))), "the capture sees: {sent:?}");
+}
+
+#[test]
+fn a_private_torrent_file_leads_to_its_tracker_and_its_peers_only() {
+    speaks_to_tracker_and_peer_only(false);
+}
+
+#[test]
+fn a_link_to_a_private_torrent_leads_to_its_tracker_and_its_peers_only() {
+    speaks_to_tracker_and_peer_only(true);
+}
+
+#[test]
+fn a_public_torrent_in_the_same_place_is_announced_and_dials_who_announces() {
+    let Some((sent, _)) = run(false, false) else { return };
+    assert!(sent.contains(&(GROUP.parse().unwrap(), 6771)), "{sent:?}");
+    assert!(sent.contains(&(IpAddr::from([10, 77, 0, DECOY]), 7777)), "{sent:?}");
+}
