@@ -49,6 +49,8 @@ pub enum Mode {
         /// How to find out what is there.
         check: Check,
     },
+    /// Join as one who would fetch it, and write nothing (`shoal doctor`): for a session that lets nothing in.
+    Look,
 }
 
 /// How to find out which pieces are on disk.
@@ -70,6 +72,7 @@ impl fmt::Debug for Mode {
                 .field("overwrite", overwrite)
                 .field("sequential", sequential)
                 .finish_non_exhaustive(),
+            Mode::Look => f.write_str("Look"),
             Mode::Seed { check } => f.debug_struct("Seed").field("check", check).finish(),
         }
     }

@@ -4,7 +4,7 @@ use super::files::{self, Checking, Purpose};
 use super::report::Report;
 use super::web_seeds::WebSeeds;
 use super::{BATCHES, Early, Queues, ToTorrent, TorrentTask};
-use crate::add::{AddTorrent, Files, Mode, TorrentSource};
+use crate::add::{AddTorrent, Check, Files, Mode, TorrentSource};
 use crate::disk::UploadSource;
 use crate::error::SessionError;
 use crate::peer::Ports;
@@ -44,6 +44,7 @@ impl NewTorrent {
         let opened = shared.clone();
         let (source, files) = (add.source.clone(), add.files.clone());
         let downloads = matches!(add.mode, Mode::Download { .. });
+        let serve_only = matches!(add.mode, Mode::Seed { .. });
         let (done, begun) = oneshot::channel();
         shared.disk.run(move || drop(done.send(begin(&opened, &source, &files, downloads))));
         // The disk threads outlive the torrents.
@@ -68,7 +69,7 @@ impl NewTorrent {
             trackers,
             web_seeds: web_seeds.clone(),
             sequential,
-            serve_only: !downloads,
+            serve_only,
             max_peers: shared.config.max_connections_per_torrent,
             dht: shared.dht.is_some(),
             dht_port: shared.dht.as_ref().map(Dht::port),
@@ -171,6 +172,7 @@ fn begin(shared: &Shared, source: &TorrentSource, files: &Files, downloads: bool
 fn purpose(mode: Mode) -> (Purpose, bool) {
     match mode {
         Mode::Download { overwrite, sequential, select } => (Purpose::Download { overwrite, select }, sequential),
+        Mode::Look => (Purpose::Seed { check: Check::Full }, false),
         Mode::Seed { check } => (Purpose::Seed { check }, false),
     }
 }

@@ -18,6 +18,8 @@ use tokio::net::UdpSocket;
 /// Nodes that anyone may ask first (BEP 5 names the first; the others are their projects').
 const BOOTSTRAP: [(&str, u16); 3] =
     [("router.bittorrent.com", 6881), ("dht.transmissionbt.com", 6881), ("dht.libtorrent.org", 25401)];
+/// Bootstrap nodes that are asked, at most. Chosen.
+const MAX_BOOTSTRAP: usize = 16;
 /// A KRPC `ping` (BEP 5) with an id that is nobody's.
 const PING: &[u8] = b"d1:ad2:id20:shoal doctor looks..e1:q4:ping1:t2:sd1:y1:qe";
 /// For names to resolve. Chosen: the resolver's own first time-out.
@@ -100,19 +102,27 @@ async fn names(args: &DoctorArgs) -> Vec<Finding> {
     if args.network.no_dht || args.network.lan_only {
         return Vec::new();
     }
-    let resolved = BOOTSTRAP.map(|(host, port)| async move {
-        let found = tokio::time::timeout(DNS_WITHIN, tokio::net::lookup_host((host, port))).await;
-        let found: Vec<SocketAddr> = found.ok().and_then(Result::ok).map(Iterator::collect).unwrap_or_default();
-        found.into_iter().find(SocketAddr::is_ipv4)
-    });
-    let [first, second, third] = resolved;
-    let (first, second, third) = tokio::join!(first, second, third);
-    let addrs: Vec<SocketAddr> = [first, second, third].into_iter().flatten().collect();
+    // What the user typed takes the place of the well-known ones.
+    let typed = &args.network.dht_bootstrap;
+    let known = BOOTSTRAP.map(|(host, port)| (host.to_owned(), port));
+    let names: Vec<(String, u16)> = if typed.is_empty() { known.to_vec() } else { typed.clone() };
+    let mut resolving = tokio::task::JoinSet::new();
+    for (host, port) in names.iter().take(MAX_BOOTSTRAP).cloned() {
+        resolving.spawn(async move {
+            let found = tokio::time::timeout(DNS_WITHIN, tokio::net::lookup_host((host, port))).await;
+            let found: Vec<SocketAddr> = found.ok().and_then(Result::ok).map(Iterator::collect).unwrap_or_default();
+            found.into_iter().find(SocketAddr::is_ipv4)
+        });
+    }
+    let addrs: Vec<SocketAddr> = resolving.join_all().await.into_iter().flatten().collect();
     if addrs.is_empty() {
-        let text = format!("no name resolves ({} and {} others)", BOOTSTRAP[0].0, BOOTSTRAP.len() - 1);
+        let text = format!(
+            "no name resolves ({})",
+            names.iter().map(|(host, _)| host.as_str()).collect::<Vec<_>>().join(", ")
+        );
         return vec![Finding::fail("dns", Exit::Network, text, "check the network and its name server")];
     }
-    let dns = Finding::ok("dns", format!("{} of {} names resolve", addrs.len(), BOOTSTRAP.len()));
+    let dns = Finding::ok("dns", format!("{} of {} names resolve", addrs.len(), names.len()));
     let answers = ping(&addrs).await;
     let asked = format!("{answers} of {} bootstrap nodes answer", addrs.len());
     let dht = match answers {

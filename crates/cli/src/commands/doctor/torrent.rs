@@ -9,8 +9,8 @@ use crate::exit::{Exit, Failure};
 use crate::target::Target;
 use serde::Serialize;
 use shoal_session::{
-    AddTorrent, Check, Diagnosis, Files, Mode, Reached, Reason, Session, Situation, SourceErrorKind, SourceKind,
-    SourceState, SourceStatus, Stage, TorrentEvent, TorrentSource,
+    AddTorrent, Diagnosis, Files, Mode, Reached, Reason, Session, Situation, SourceErrorKind, SourceKind, SourceState,
+    SourceStatus, Stage, TorrentEvent, TorrentSource,
 };
 use std::path::PathBuf;
 use std::time::Duration;
@@ -82,7 +82,7 @@ pub(super) async fn look(args: &DoctorArgs, target: Target, session: &Session) -
     let add = AddTorrent {
         source,
         files: Files::Folder(nowhere()),
-        mode: Mode::Seed { check: Check::Full },
+        mode: Mode::Look,
         peers: args.peer.clone(),
         typed_trackers: Vec::new(),
     };
