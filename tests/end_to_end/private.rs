@@ -42,9 +42,16 @@ fn sent_to(capture: Process) -> BTreeSet<(IpAddr, u16)> {
         .collect()
 }
 
-/// Fetches `what` gives (a torrent file or a link) of a torrent with a tracker; gives where packets went, and where the
-/// tracker and the seed are.
-fn run(private: bool, link: bool) -> Option<(BTreeSet<(IpAddr, u16)>, [SocketAddr; 2])> {
+/// What one run showed.
+struct Run {
+    /// Where packets went.
+    sent: BTreeSet<(IpAddr, u16)>,
+    /// The tracker and the seed.
+    allowed: [SocketAddr; 2],
+}
+
+/// Fetches a torrent with a tracker, by its file or by a link; `None` where there is no network to do so.
+fn run(private: bool, link: bool) -> Option<Run> {
     let net = needs(&[])?;
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
@@ -76,11 +83,11 @@ fn run(private: bool, link: bool) -> Option<(BTreeSet<(IpAddr, u16)>, [SocketAdd
     }
     fetching.interrupt().expect(0);
     seeding.interrupt().expect(0);
-    Some((sent_to(capture), [tracker.address(), seed]))
+    Some(Run { sent: sent_to(capture), allowed: [tracker.address(), seed] })
 }
 
 fn speaks_to_tracker_and_peer_only(link: bool) {
-    let Some((sent, allowed)) = run(true, link) else { return };
+    let Some(Run { sent, allowed }) = run(true, link) else { return };
     let strangers: Vec<_> = sent
         .iter()
         .filter(|(ip, port)| {
@@ -106,7 +113,7 @@ fn a_link_to_a_private_torrent_leads_to_its_tracker_and_its_peers_only() {
 
 #[test]
 fn a_public_torrent_in_the_same_place_is_announced_and_dials_who_announces() {
-    let Some((sent, _)) = run(false, false) else { return };
+    let Some(Run { sent, .. }) = run(false, false) else { return };
     assert!(sent.contains(&(GROUP.parse().unwrap(), 6771)), "{sent:?}");
     assert!(sent.contains(&(IpAddr::from([10, 77, 0, DECOY]), 7777)), "{sent:?}");
 }

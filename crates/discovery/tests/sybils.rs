@@ -82,14 +82,14 @@ fn answer(packet: &[u8], id: &[u8; 20], others: &[(SocketAddrV4, [u8; 20])], tur
 fn run_sybils(stop: &Arc<AtomicBool>, asked: &Arc<AtomicU32>) -> Vec<SocketAddrV4> {
     let sybils: Vec<Sybil> = (0..SYBILS)
         .map(|n| {
-            let socket = UdpSocket::bind((address(9, n % SYBIL_ADDRESSES), 0)).unwrap();
-            socket.set_nonblocking(true).unwrap();
+            let socket = UdpSocket::bind((address(9, n % SYBIL_ADDRESSES), 0)).expect("an address of this machine");
+            socket.set_nonblocking(true).expect("a socket can be made so");
             Sybil { socket, id: beside(n) }
         })
         .collect();
     let known: Vec<(SocketAddrV4, [u8; 20])> = sybils
         .iter()
-        .map(|sybil| match sybil.socket.local_addr().unwrap() {
+        .map(|sybil| match sybil.socket.local_addr().expect("it is bound") {
             SocketAddr::V4(addr) => (addr, sybil.id),
             SocketAddr::V6(_) => unreachable!("bound to IPv4"),
         })
@@ -127,7 +127,7 @@ fn honest(bootstrap: &[SocketAddrV4], n: u32) -> Node {
     } else {
         builder.bootstrap(bootstrap);
     }
-    builder.build().unwrap()
+    builder.build().expect("an address of this machine")
 }
 
 fn config(ip: Ipv4Addr, bootstrap: &[SocketAddrV4]) -> DhtConfig {

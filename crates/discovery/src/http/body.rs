@@ -15,7 +15,7 @@ pub(super) struct Body {
 
 enum Bytes {
     Plain(Capped),
-    Gzip(GzDecoder<Capped>),
+    Gzip(Box<GzDecoder<Capped>>),
 }
 
 /// Why a body is given up.
@@ -31,7 +31,7 @@ impl Body {
     /// `gzip`: the bytes come packed (RFC 1952).
     pub(super) fn new(max_bytes: usize, gzip: bool) -> Body {
         let capped = Capped { bytes: Vec::new(), max_bytes };
-        let bytes = if gzip { Bytes::Gzip(GzDecoder::new(capped)) } else { Bytes::Plain(capped) };
+        let bytes = if gzip { Bytes::Gzip(Box::new(GzDecoder::new(capped))) } else { Bytes::Plain(capped) };
         Body { max_bytes, taken: 0, bytes }
     }
 

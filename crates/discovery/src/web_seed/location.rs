@@ -148,7 +148,7 @@ mod tests {
                 (0..layout.pieces()).flat_map(|piece| layout.requests(PieceIndex(piece))).map(|(_, block)| block).collect();
             let blocks: Vec<BlockRef> = all.into_iter().skip(from).step_by(skip).collect();
             let bytes = |ranges: &[FileRange]| -> Vec<(u32, u64)> {
-                let each = |range: &FileRange| (range.first..range.first + range.length).map(move |at| at).collect::<Vec<_>>();
+                let each = |range: &FileRange| (range.first..range.first + range.length).collect::<Vec<_>>();
                 ranges.iter().flat_map(|range| each(range).into_iter().map(|at| (range.file.0, at))).collect()
             };
             let expected: Vec<FileRange> = blocks
