@@ -53,6 +53,7 @@ struct Run {
 /// Fetches a torrent with a tracker, by its file or by a link; `None` where there is no network to do so.
 fn run(private: bool, link: bool) -> Option<Run> {
     let net = needs(&[])?;
+    [SEED, LEECH, DECOY].iter().for_each(|&n| net.assign(n));
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let tracker = Tracker::start(net.ip(1));

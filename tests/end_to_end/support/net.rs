@@ -79,6 +79,12 @@ impl Net {
         neighbour
     }
 
+    /// Makes participant `n`'s address one that programs find on the interface, and can send multicast from.
+    pub(crate) fn assign(&self, n: u8) {
+        let addr = format!("{}/32", self.ip(n));
+        assert!(Command::new("ip").args(["addr", "add", &addr, "dev", "lo"]).status().unwrap().success(), "{addr}");
+    }
+
     /// A port that is free now.
     pub(crate) fn port(&self) -> u16 {
         TcpListener::bind((self.ip(1), 0)).unwrap().local_addr().unwrap().port()
