@@ -1,5 +1,5 @@
 //! Private torrents (BEP 27), proven by what is on the wire: a private torrent's peers speak to its tracker and to those whom it
-//! named, whatever else would be possible; and a public torrent in the same place does more, so the capture sees it.
+//! named, whatever else would be possible (local discovery, a DHT node, one who says that he has it); and a public torrent in the same place does more, so the capture sees it.
 
 use crate::support::clients::{PYTHON, needs};
 use crate::support::net::Net;
@@ -13,6 +13,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 const GROUP: &str = "239.192.152.143";
+/// A DHT node that never answers.
+const BOOTSTRAP: u8 = 8;
+const BOOTSTRAP_PORT: u16 = 6_900;
 /// Who says on the local network that he has the torrent, and was named by no tracker.
 const DECOY: u8 = 9;
 const SEED: u8 = 2;
@@ -25,9 +28,13 @@ fn watcher() -> PathBuf {
 /// Starts shoal with every source of peers on.
 fn start(net: &Net, n: u8, home: &Path, args: &[&str]) -> Process {
     let ip = net.ip(n).to_string();
-    let variables = ["SHARE", "SEED", "DOWNLOAD"].map(|command| format!("SHOAL_{command}_NO_LAN"));
+    let variables: Vec<String> = ["SEED", "DOWNLOAD"]
+        .iter()
+        .flat_map(|command| ["LAN", "DHT"].map(|what| format!("SHOAL_{command}_NO_{what}")))
+        .collect();
     let variables: Vec<(&str, &str)> = variables.iter().map(|name| (name.as_str(), "false")).collect();
-    let all = ["--json", "--port", "0", "--bind", &ip, "--allow-private-networks"];
+    let bootstrap = format!("{}:{BOOTSTRAP_PORT}", net.ip(BOOTSTRAP));
+    let all = ["--json", "--port", "0", "--bind", &ip, "--allow-private-networks", "--dht-bootstrap", &bootstrap];
     Process::start_with(SHOAL, &[args, &all].concat(), home, &variables)
 }
 
@@ -95,7 +102,9 @@ fn speaks_to_tracker_and_peer_only(link: bool) {
             let allowed = allowed.contains(&SocketAddr::new(*ip, *port));
             // Answers go to ports that systems chose, at the tracker's, the seed's and the leech's own addresses.
             let answer = *port >= 32_768 && [1, SEED, LEECH].iter().any(|n| *ip == IpAddr::from([10, 77, 0, *n]));
-            !allowed && !answer
+            // Before its metadata is known a link is looked up, and not announced.
+            let look_up = link && (*ip, *port) == (IpAddr::from([10, 77, 0, BOOTSTRAP]), BOOTSTRAP_PORT);
+            !allowed && !answer && !look_up
         })
         .collect();
     assert!(strangers.is_empty(), "{strangers:?}");
@@ -108,7 +117,7 @@ fn a_private_torrent_file_leads_to_its_tracker_and_its_peers_only() {
 }
 
 #[test]
-fn a_link_to_a_private_torrent_leads_to_its_tracker_and_its_peers_only() {
+fn a_link_to_a_private_torrent_leads_to_its_tracker_and_its_peers_only_but_for_the_first_look_up() {
     speaks_to_tracker_and_peer_only(true);
 }
 
