@@ -9,7 +9,7 @@ use crate::support::tracker::Tracker;
 use crate::support::tree;
 use serde_json::Value;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -51,7 +51,12 @@ impl Scene {
 
     #[track_caller]
     fn says_of(&self, what: &str, code: &str, more: &[&str]) -> String {
-        let (ip, output) = (self.net.ip(3).to_string(), self.at("output"));
+        self.says_at(self.net.ip(3), what, code, more)
+    }
+
+    #[track_caller]
+    fn says_at(&self, ip: IpAddr, what: &str, code: &str, more: &[&str]) -> String {
+        let (ip, output) = (ip.to_string(), self.at("output"));
         let mut args = vec!["download", what, "-o", arg(&output), "--json", "--port", "0", "--bind", &ip];
         args.extend(more);
         // The flags say whether the DHT is used, not the tests' environment.
@@ -277,6 +282,16 @@ fn the_dht_is_silent() {
     let flags = ["--dht-bootstrap", &node, "--no-lan", "--no-port-mapping", "--allow-private-networks"];
     let line = scene.says_of(HASH, "dht_silent", &flags);
     assert_eq!(line, "the DHT does not answer; does a firewall block UDP? try --dht-bootstrap");
+}
+
+#[test]
+fn the_dht_knows_nobody() {
+    let scene = Scene::new(&[]);
+    // Its nodes are on 127.0.0.1, and so are we.
+    let nodes = mainline::Testnet::builder(5).build().unwrap();
+    let flags = ["--dht-bootstrap", &nodes.bootstrap[0], "--no-lan", "--no-port-mapping", "--allow-private-networks"];
+    let line = scene.says_at(Ipv4Addr::LOCALHOST.into(), HASH, "dht_nobody", &flags);
+    assert_eq!(line, "the DHT knows nobody who has it; does anyone share it now?");
 }
 
 #[test]
