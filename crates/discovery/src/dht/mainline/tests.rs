@@ -100,7 +100,7 @@ async fn answers_from_somewhere_else_are_not_believed() {
     let forger = tokio::task::spawn_blocking(move || {
         let socket = UdpSocket::bind((HERE, 0)).unwrap();
         // Every number that it may have used, many times over, from an address that was not asked.
-        for n in 0_u32..200_000 {
+        for n in 0_u32..1_000_000 {
             let mut packet = b"d1:rd2:id20:aaaaaaaaaaaaaaaaaaaa5:token1:t6:valuesl6:abcdefee1:t4:".to_vec();
             packet.extend((n % 64).to_be_bytes());
             packet.extend(b"1:y1:re");
@@ -115,7 +115,7 @@ async fn answers_from_somewhere_else_are_not_believed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn addresses_of_ipv6_do_it_no_harm() {
     let bootstrap: Vec<SocketAddr> =
-        (1..200_u16).map(|n| SocketAddr::from(([0xfd00, 0, 0, 0, 0, 0, 0, n], n))).collect();
+        (1..=1_000_u16).map(|n| SocketAddr::from(([0xfd00, 0, 0, 0, 0, 0, 0, n], n))).collect();
     let node = client(bootstrap).await;
     assert_eq!(node.peers(HASH).await.recv().await, None);
     assert_eq!(node.status().await.unwrap().nodes, 0);
