@@ -149,7 +149,7 @@ fn a_magnet_link_is_enough() {
 #[test]
 fn rogues_do_not_keep_others_from_completing() {
     use Misbehaviour::*;
-    for misbehaviour in [Silent, Mute, FloodRequests, FloodBlocks, Garbage, Absurd] {
+    for misbehaviour in [Silent, Mute, FloodRequests, FloodBlocks, Garbage, Absurd, LiePex, FloodPex] {
         let mut swarm = scenario(8, Kind::V1, 2);
         for _ in 0..3 {
             swarm.rogue(misbehaviour, LINE);
@@ -159,6 +159,21 @@ fn rogues_do_not_keep_others_from_completing() {
         let report = swarm.run(minutes(15)).unwrap_or_else(|violation| panic!("{misbehaviour:?}: {violation}"));
         assert!(report.is_complete(), "{misbehaviour:?}: {report}");
     }
+}
+
+#[test]
+fn who_knows_one_peer_comes_to_know_all() {
+    let mut swarm = Scenario::new(13, Kind::V1, 32 * MIB, 64 << 10);
+    let seed = swarm.seed(LINE);
+    let first = swarm.peer(PeerSetup { addresses: vec![seed], ..PeerSetup::default() }, LINE, Time::ZERO);
+    let knows_first = PeerSetup { addresses: vec![first], ..PeerSetup::default() };
+    let others: Vec<NodeId> = (0..7).map(|_| swarm.peer(knows_first.clone(), LINE, Time::ZERO)).collect();
+    // Nobody is complete yet, so nobody has left.
+    let report = swarm.run_for(Duration::from_secs(20)).unwrap();
+    for peer in others {
+        assert!(report.record(peer).connections >= 8, "{peer:?}: {} of 8; {report}", report.record(peer).connections);
+    }
+    completes(&mut swarm, minutes(5));
 }
 
 #[test]

@@ -5,12 +5,15 @@
 
 use super::content::{Content, Tag};
 use super::packet::{Announce, SwarmPacket};
-use super::{SwarmLocal, peer_id};
+use super::{SwarmLocal, addr_of, peer_id};
 use crate::{Happening, LinkId, NodeId, Port};
 use shoal_layout::BLOCK_LENGTH;
 use shoal_machine::{Rng, Time};
-use shoal_wire::{Handshake, Message, RawBlock, encode, encode_piece_header};
+use shoal_wire::{
+    Extended, Handshake, Message, PexMessage, PexPeer, RawBlock, encode, encode_piece_header, extension_ids,
+};
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +32,10 @@ pub enum Misbehaviour {
     Garbage,
     /// Names pieces, blocks and lengths that do not exist.
     Absurd,
+    /// Names peers that do not exist, once a minute, as an honest one would.
+    LiePex,
+    /// Names such peers all the time.
+    FloodPex,
 }
 
 /// How often a rogue acts on a link. Chosen.
@@ -70,6 +77,9 @@ impl Rogue {
                 for message in [Message::HaveAll, Message::Unchoke, Message::Interested] {
                     encode(&message, &mut bytes);
                 }
+                if self.misbehaviour == Misbehaviour::LiePex {
+                    encode(&self.lie(port.id()), &mut bytes);
+                }
                 port.send(link, SwarmPacket::Bytes(bytes), None);
                 self.links.insert(link);
                 port.later(TURN, SwarmLocal::Turn(link));
@@ -95,10 +105,34 @@ impl Rogue {
         RawBlock { piece, begin, length: BLOCK_LENGTH }
     }
 
+    /// Fifty peers: nobody, many ports of one host, groups, local networks, the liar himself.
+    fn lie(&mut self, own: NodeId) -> Message {
+        let added = (0..50).map(|n| {
+            let [a, b, c, ..] = self.rng.next_u64().to_be_bytes();
+            let addr = match n {
+                0..10 => SocketAddr::from(([31, 0, 0, 1], 6_881 + n)),
+                10 => SocketAddr::from(([127, 0, 0, 1], 6_881)),
+                11 => SocketAddr::from(([224, a, b, c], 6_881)),
+                12 => SocketAddr::from(([10, a, b, c], 6_881)),
+                13 => addr_of(own),
+                _ => SocketAddr::from(([31, a, b, c], 6_881)),
+            };
+            PexPeer { addr, flags: 0x10 }
+        });
+        let pex = PexMessage { added: added.collect(), dropped: Vec::new() };
+        Message::Extended { id: extension_ids::UT_PEX, message: Extended::Pex(pex) }
+    }
+
     fn act(&mut self, link: LinkId, port: &mut Port<'_, SwarmPacket, SwarmLocal>) {
         let mut bytes = Vec::new();
         match self.misbehaviour {
             Misbehaviour::Silent | Misbehaviour::Mute => {}
+            Misbehaviour::LiePex => {
+                if self.rng.chance(TURN.as_secs_f64() / 60.0) {
+                    encode(&self.lie(port.id()), &mut bytes);
+                }
+            }
+            Misbehaviour::FloodPex => encode(&self.lie(port.id()), &mut bytes),
             Misbehaviour::FloodRequests => {
                 for _ in 0..FLOOD {
                     encode(&Message::Request(self.any_block()), &mut bytes);
