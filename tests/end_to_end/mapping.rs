@@ -141,7 +141,7 @@ fn no_port_mapping_sends_the_router_nothing() {
     };
     // Every packet to the router's ports or to UPnP's group is counted on its way out.
     let rules =
-        "table inet watch { chain out { type filter hook output priority 0; udp dport { 5351, 1900 } counter; } }";
+        "table inet watch { chain out { type filter hook output priority 0; udp dport { 5351, 1900 } counter; }; }";
     let setup = format!(
         "ip link add c0 type veth peer name c1 && ip addr add 192.168.77.2/24 dev c0 && ip link set c0 up && \
          ip link set c1 up && ip route add default via 192.168.77.1 && nft '{rules}'"
