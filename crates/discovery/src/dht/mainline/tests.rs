@@ -120,3 +120,64 @@ async fn addresses_of_ipv6_do_it_no_harm() {
     assert_eq!(node.peers(HASH).await.recv().await, None);
     assert_eq!(node.status().await.unwrap().nodes, 0);
 }
+
+/// Processor time of this process's threads but the calling one, in seconds.
+#[cfg(target_os = "linux")]
+fn cpu_of_others() -> f64 {
+    let own = std::fs::read_link("/proc/thread-self").unwrap();
+    let own = own.file_name().unwrap().to_owned();
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap());
+    let nanoseconds = tasks.filter(|task| task.file_name() != own).filter_map(|task| {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    });
+    nanoseconds.sum::<u64>() as f64 / 1e9
+}
+
+#[cfg(target_os = "linux")]
+fn resident_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    text.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4_096
+}
+
+/// reliability.md C2 and C5. `cargo test --release -p shoal-discovery --lib -- --ignored --nocapture floods_cost`
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement of a minute"]
+async fn floods_cost_little_time_and_memory() {
+    let node = tokio::task::spawn_blocking(|| Mainline::build(HERE, 0, &[], true, true).unwrap()).await.unwrap();
+    let addr = SocketAddr::from((HERE, node.status().await.unwrap().port));
+    tokio::task::spawn_blocking(move || {
+        let socket = UdpSocket::bind((HERE, 0)).unwrap();
+        let ask = format!("d1:ad2:id20:{0}9:info_hash20:{0}e1:q9:get_peers1:t4:abcd1:y1:qe", "i".repeat(20));
+        let (start, before) = (Instant::now(), cpu_of_others());
+        for n in 0..100_000_u32 {
+            let _ = socket.send_to(ask.as_bytes(), addr);
+            if n % 100 == 99 {
+                std::thread::sleep((start + Duration::from_millis(10) * (n / 100 + 1)).saturating_duration_since(Instant::now()));
+            }
+        }
+        let share = (cpu_of_others() - before) / start.elapsed().as_secs_f64();
+        println!("10,000 questions a second from one address: {:.1} % of a core", share * 100.0);
+
+        let memory = resident_bytes();
+        let start = Instant::now();
+        // From a hundred addresses, each with hashes of its own.
+        for source in 0..100_u32 {
+            let socket = UdpSocket::bind((Ipv4Addr::from(0x7f00_0002 + source), 0)).unwrap();
+            for n in 0..100_000_u32 {
+                let hash = format!("{source:010}{n:010}");
+                let port = n % 60_000 + 1_024;
+                let announce = format!(
+                    "d1:ad2:id20:{hash}9:info_hash20:{hash}4:porti{port}e5:token4:abcde1:q13:announce_peer1:t4:abcd1:y1:qe"
+                );
+                let _ = socket.send_to(announce.as_bytes(), addr);
+            }
+        }
+        let grown = resident_bytes().saturating_sub(memory);
+        println!("10,000,000 announces in {:.0} s: {:.1} MiB more", start.elapsed().as_secs_f64(), grown as f64 / 1_048_576.0);
+        assert!(grown <= 32 << 20, "{grown}");
+    })
+    .await
+    .unwrap();
+}
