@@ -1,11 +1,13 @@
 //! The test harness itself, shown right on clients that are not ours: when these fail, look here before at shoal.
 
-use crate::interop::{By, there_and_back};
+use crate::interop::{By, again_if, there_and_back};
 use crate::support::clients::Client;
 
 #[test]
 fn libtorrent_and_transmission_exchange_a_tree() {
-    there_and_back(Client::Libtorrent, Client::Transmission, "v1", By::File);
+    // Once Transmission 3.00 announced itself for 90 s and fetched nothing from libtorrent; no program of ours takes part.
+    let run = || there_and_back(Client::Libtorrent, Client::Transmission, "v1", By::File);
+    again_if(|message| message.contains("never came"), run);
 }
 
 #[test]

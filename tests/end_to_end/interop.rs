@@ -112,11 +112,15 @@ fn libtorrent_hybrid_by_magnet() {
     // seeds: 13 of 100 runs, against none of 250 from shoal (tests/measure/libtorrent_hybrids.py); it happened here once. On that
     // error, and no other, it is begun anew.
     const ITS_OWN_FAULT: &str = "v1 and v2 hashes do not describe the same data";
+    let run = || there_and_back(Client::Shoal, Client::Libtorrent, "hybrid", By::Magnet);
+    again_if(|message| message.contains(ITS_OWN_FAULT), run);
+}
+
+/// Runs a test up to four times: again only where the panic's message is another program's `own_fault`.
+pub(crate) fn again_if(own_fault: impl Fn(&str) -> bool, run: impl Fn() + std::panic::RefUnwindSafe) {
     for attempt in 1..=4 {
-        let run = || there_and_back(Client::Shoal, Client::Libtorrent, "hybrid", By::Magnet);
-        let Err(panic) = std::panic::catch_unwind(run) else { return };
-        let said = panic.downcast_ref::<String>().is_some_and(|message| message.contains(ITS_OWN_FAULT));
-        if attempt == 4 || !said {
+        let Err(panic) = std::panic::catch_unwind(&run) else { return };
+        if attempt == 4 || !panic.downcast_ref::<String>().is_some_and(|message| own_fault(message)) {
             std::panic::resume_unwind(panic);
         }
     }
