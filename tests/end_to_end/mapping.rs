@@ -105,8 +105,10 @@ fn maps(method: &str, natpmp: bool) {
         Err(why) => return skip(&format!("no router can be made here: {why}")),
     };
     let file = tree::file(&folder.path().join("source"), "file", 3, 50_000);
-    let args = ["share", file.to_str().unwrap(), "--port", "6999", "--no-dht", "--no-lan"];
-    let share = Process::start(SHOAL, &args, &folder.path().join("home"));
+    let args = ["share", file.to_str().unwrap(), "--port", "6999", "--no-lan"];
+    // This namespace leads nowhere, so the node may be there: no test's packet reaches the public DHT.
+    let with_dht = [("SHOAL_SHARE_NO_DHT", "false")];
+    let share = Process::start_with(SHOAL, &args, &folder.path().join("home"), &with_dht);
     let line = share.wait_for(Stream::Err, "that the port is mapped", |line| {
         line.contains("is reachable").then(|| line.to_owned())
     });
@@ -116,10 +118,11 @@ fn maps(method: &str, natpmp: bool) {
     assert!(link.contains(&format!("x.pe={FAR}:6999")), "{link}");
     let rules = router.rules();
     assert!(rules.contains("dport 6999 dnat ip to 192.168.77.2:6999"), "{rules}");
+    assert!(rules.contains("dport 7000 dnat ip to 192.168.77.2:7000"), "the DHT's node: {rules}");
     eprintln!("{line}\n{rules}");
     share.interrupt().expect(0);
     let rules = router.rules();
-    assert!(!rules.contains("6999"), "given back: {rules}");
+    assert!(!rules.contains("6999") && !rules.contains("7000"), "given back: {rules}");
 }
 
 #[test]

@@ -145,8 +145,9 @@ impl Session {
             host: to_host,
             config,
         });
+        let node = shared.dht.as_ref().map(Dht::port);
         let mapping =
-            mapping_config(&shared.config, &listening, rng.fork("mapping").next_u64()).map(PortMapping::start);
+            mapping_config(&shared.config, &listening, node, rng.fork("mapping").next_u64()).map(PortMapping::start);
         let told_of_mapping =
             mapping.as_ref().map_or_else(|| watch::channel(MappingStatus::Off).1, PortMapping::status);
         let (stop, stopped) = watch::channel(false);
@@ -363,13 +364,19 @@ fn at_interfaces(listener: SocketAddr, interfaces: &[IpAddr]) -> Vec<SocketAddr>
 }
 
 /// What the router is asked, if it is. Nobody beyond it reaches loopback, and nobody shall where it is to stay local.
-fn mapping_config(config: &SessionConfig, listening: &[SocketAddr], seed: u64) -> Option<MappingConfig> {
+/// `node`: the UDP port of our DHT node, which serves others only where they can reach it.
+fn mapping_config(
+    config: &SessionConfig,
+    listening: &[SocketAddr],
+    node: Option<u16>,
+    seed: u64,
+) -> Option<MappingConfig> {
     let from = listening.iter().find(|addr| addr.is_ipv4() && !addr.ip().is_loopback())?;
     if !config.port_mapping || config.lan_only {
         return None;
     }
     let local = Some(from.ip()).filter(|ip| !ip.is_unspecified());
-    Some(MappingConfig { tcp: from.port(), udp: None, local, gateway: None, upnp: true, seed })
+    Some(MappingConfig { tcp: from.port(), udp: node, local, gateway: None, upnp: true, seed })
 }
 
 fn public_address(mapped: &Mapped) -> Option<SocketAddr> {
@@ -416,10 +423,10 @@ mod tests {
         let addrs = |text: &str| text.split(' ').map(|t| t.parse::<SocketAddr>().unwrap()).collect::<Vec<_>>();
         let asked = |port_mapping, lan_only, listening: &str| {
             let config = SessionConfig { port_mapping, lan_only, ..SessionConfig::default() };
-            mapping_config(&config, &addrs(listening), 1).map(|config| (config.tcp, config.local))
+            mapping_config(&config, &addrs(listening), Some(8), 1).map(|config| (config.tcp, config.udp, config.local))
         };
-        assert_eq!(asked(true, false, "0.0.0.0:7 [::]:7"), Some((7, None)));
-        assert_eq!(asked(true, false, "192.168.1.2:7"), Some((7, Some([192, 168, 1, 2].into()))));
+        assert_eq!(asked(true, false, "0.0.0.0:7 [::]:7"), Some((7, Some(8), None)));
+        assert_eq!(asked(true, false, "192.168.1.2:7"), Some((7, Some(8), Some([192, 168, 1, 2].into()))));
         for (port_mapping, lan_only, listening) in [
             (false, false, "0.0.0.0:7"),
             (true, true, "0.0.0.0:7"),
