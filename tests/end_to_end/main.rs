@@ -24,6 +24,8 @@ mod lan;
 #[cfg(test)]
 mod mapping;
 #[cfg(test)]
+mod names;
+#[cfg(test)]
 mod pex;
 #[cfg(test)]
 mod private;

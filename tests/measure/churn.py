@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Does a process get back what connections took? Descriptors, threads and memory of a seed under peers that come and go.
 
-    tests/measure/churn.py target/release/shoal [CYCLES [SECONDS]]
+    tests/measure/churn.py target/release/shoal [CYCLES [SECONDS [PEERS [PAUSE]]]]
 
 CYCLES (10,000) connections one after another, each of a kind: closed at once, cut inside the handshake, closed after it, after
-some messages, reset, with half a frame, with requests that are never read. Then SECONDS (600) of churn: 40 such peers at a time,
-and shoal leeches that fetch all of it and leave. Needs root. A line a sample; the last compares with the first after warming
-up. Exit code 1 if descriptors differ, threads are more, or memory is
-more by over 1 % and 2 MiB.
+some messages, reset, with half a frame, with requests that are never read. Then SECONDS (600) of churn: PEERS (40) such peers at
+a time, and shoal leeches that fetch all of it and leave, one after another with a PAUSE of so many seconds (0) between them. Needs
+root. A line a sample; the last compares with the first after warming up. Exit code 1 if descriptors differ, threads are more, or
+memory is more by over 1 % and 2 MiB.
 """
 import os
 import random
@@ -24,6 +24,8 @@ import lab
 lab.enter()
 CYCLES = int(sys.argv[2]) if len(sys.argv) > 2 else 10_000
 SECONDS = float(sys.argv[3]) if len(sys.argv) > 3 else 600
+PEERS = int(sys.argv[4]) if len(sys.argv) > 4 else 40
+PAUSE = float(sys.argv[5]) if len(sys.argv) > 5 else 0
 SEED = ("10.77.0.10", 7000)
 
 
@@ -97,11 +99,11 @@ def main():
             subprocess.run(["rm", "-rf", os.path.join(here.dir, out)], check=True)
             return code
 
-        # Warm: addresses, banned ids and spare blocks are kept up to bounds, and the allocator keeps what 40 at a time took.
+        # Warm: addresses, banned ids and spare blocks are kept up to bounds, and the allocator keeps what PEERS at a time took.
         for _ in range(2_000):
             come_and_go(info_hash, rng, 0)
         crowd = [threading.Thread(target=lambda n=n: [come_and_go(info_hash, random.Random(-n), 1) for _ in range(10)])
-                 for n in range(40)]
+                 for n in range(PEERS)]
         for thread in crowd:
             thread.start()
         for n in range(8):
@@ -134,12 +136,13 @@ def main():
                 n += 1
                 counts["leeches"] += 1
                 counts["failed"] += leech(n) != 0
+                time.sleep(max(min(PAUSE, end - time.monotonic()), 0))
 
-        threads = [threading.Thread(target=churn, args=(n,)) for n in range(40)] + [threading.Thread(target=leeches)]
+        threads = [threading.Thread(target=churn, args=(n,)) for n in range(PEERS)] + [threading.Thread(target=leeches)]
         for thread in threads:
             thread.start()
         while any(thread.is_alive() for thread in threads):
-            time.sleep(max(SECONDS / 6, 1))
+            time.sleep(max(SECONDS / 12, 1))
             if time.monotonic() < end:
                 show(f"{SECONDS - (end - time.monotonic()):.0f} s of churn", state(pid))
         for thread in threads:

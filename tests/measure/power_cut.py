@@ -42,7 +42,7 @@ subprocess.run([shoal, "create", "seed/a.bin", "-o", "a.torrent", "-q", "--piece
 env = dict(os.environ, XDG_STATE_HOME=work + "/seed-state")
 seed = subprocess.Popen([shoal, "seed", "a.torrent", "--data", "seed", "--json", "--port", "0", "--bind", "10.77.0.2", "--up", up,
                          *QUIET], cwd=work, env=env, stdout=subprocess.PIPE, text=True)
-peer = json.loads(seed.stdout.readline())["addr"]
+peer = next(event["addr"] for event in map(json.loads, seed.stdout) if "addr" in event)
 shown = json.loads(subprocess.run([shoal, "show", "a.torrent", "--json"], cwd=work, check=True, capture_output=True, text=True).stdout)
 piece_length = shown["piece_length"]
 
@@ -154,7 +154,7 @@ try:
     run.wait()
     assert run.returncode == 0 and open(disk + "/out/a.bin", "rb").read() == source, "every byte"
     print("%d cuts, pieces of %s, %s/s: %d wrong claims; at most %.1f MiB of what was told lost (%.1f on average); at most %.1f MiB "
-          "read before a new piece, which came after at most %.1f s; %d downloads completed, every byte right" % (
+          "read before a new piece, which came after at most %.2f s; %d downloads completed, every byte right" % (
               done_cuts, piece, up, wrong, lost_most / 2**20, lost_sum / cuts / 2**20, read_most / 2**20, slowest, restarts + 1))
 finally:
     seed.kill()

@@ -284,6 +284,12 @@ pub(crate) struct DownloadArgs {
     /// Write over files that are there and hold nothing of the torrent
     #[arg(long)]
     pub(crate) overwrite: bool,
+    /// Name files so that Windows can have them, too
+    ///
+    /// Names are always made safe: nothing is written outside the folder. With this also `COM1`, `a.`, `a?b` and the like
+    /// are changed, for folders that Windows reads. `seed` and `verify` find files under either name.
+    #[arg(long)]
+    pub(crate) portable: bool,
     /// Run this program when a download is done, without a shell
     ///
     /// It gets no arguments, and SHOAL_INFO_HASH, SHOAL_NAME and SHOAL_PATH in its environment. Its output goes to

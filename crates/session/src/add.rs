@@ -39,6 +39,8 @@ pub enum Mode {
     Download {
         /// Write over files that are there and hold nothing of this torrent.
         overwrite: bool,
+        /// Name files so that Windows takes them, too.
+        portable: bool,
         /// Fetch pieces in order.
         sequential: bool,
         /// Which files.
@@ -67,9 +69,10 @@ pub enum Check {
 impl fmt::Debug for Mode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Mode::Download { overwrite, sequential, .. } => f
+            Mode::Download { overwrite, portable, sequential, .. } => f
                 .debug_struct("Download")
                 .field("overwrite", overwrite)
+                .field("portable", portable)
                 .field("sequential", sequential)
                 .finish_non_exhaustive(),
             Mode::Look => f.write_str("Look"),
@@ -114,7 +117,7 @@ impl AddTorrent {
         AddTorrent {
             source,
             files: Files::Folder(folder.into()),
-            mode: Mode::Download { overwrite: false, sequential: false, select },
+            mode: Mode::Download { overwrite: false, portable: false, sequential: false, select },
             peers: Vec::new(),
             typed_trackers: Vec::new(),
         }

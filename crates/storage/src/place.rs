@@ -35,19 +35,28 @@ impl Place {
         Place::below(output, files)
     }
 
-    /// Below `data`: the exact name of each file where there is such a file, else the safe one; through symlinks if
-    /// they lead to a place below `data`, as a share follows them. For reading only. Cost: a look at each file.
+    /// Below `data`: the exact name of each file where there is such a file, else the safe one, else the portable one;
+    /// through symlinks if they lead to a place below `data`, as a share follows them. For reading only. Cost: a few looks
+    /// at each file.
     pub fn found(info: &Info, data: &Path) -> Place {
         let mut place = Place::safe(info, data, false);
         let Ok(folder) = sys::open_folder(data) else { return place };
         let root = (!info.is_single_file()).then(|| info.name());
-        for ((_, safe), file) in place.files.iter_mut().zip(info.files()) {
+        let is_there = |path: &SafePath| {
+            sys::open_below(&folder, path, sys::Access::Read).is_ok() || resolved(data, &folder, path).is_some()
+        };
+        // Made for the first file that is under no other name.
+        let mut portable = None;
+        for (number, ((_, safe), file)) in place.files.iter_mut().zip(info.files()).enumerate() {
             let exact = SafePath::exact(root.into_iter().chain(file.path.iter().map(String::as_str)));
-            if let Some(exact) = exact.filter(|exact| exact != safe)
-                && (sys::open_below(&folder, &exact, sys::Access::Read).is_ok()
-                    || resolved(data, &folder, &exact).is_some())
-            {
+            if let Some(exact) = exact.filter(|exact| exact != safe && is_there(exact)) {
                 *safe = exact;
+            } else if !is_there(safe) {
+                let portable = portable.get_or_insert_with(|| Place::safe(info, data, true).files);
+                let (_, path) = &portable[number];
+                if path != safe && is_there(path) {
+                    *safe = path.clone();
+                }
             }
         }
         // The root's name is that of the first file, so it is taken before links are resolved.

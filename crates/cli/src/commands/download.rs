@@ -139,6 +139,7 @@ impl One {
             files: Files::Folder(self.args.output.clone()),
             mode: Mode::Download {
                 overwrite: self.args.overwrite,
+                portable: self.args.portable,
                 sequential: self.args.sequential,
                 select: self.select_files(),
             },
@@ -209,7 +210,7 @@ impl One {
 
     async fn finish(&self, follow: &Follow) -> Result<(), Failure> {
         let Some(info) = follow.info() else { return Ok(()) };
-        let path: PathBuf = Place::safe(info, &self.args.output, false).root().to_path_buf();
+        let path: PathBuf = Place::safe(info, &self.args.output, self.args.portable).root().to_path_buf();
         let received = size::bytes(follow.last().downloaded);
         self.reporter.say(
             Level::Normal,

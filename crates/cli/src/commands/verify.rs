@@ -16,6 +16,7 @@ use crate::target::Target;
 use shoal_layout::{FileIndex, PieceIndex, Selection};
 use shoal_metainfo::{Info, Torrent};
 use shoal_pieces::Bitfield;
+use shoal_storage::path::{SafePath, safe_component};
 use shoal_storage::{Mode, OpenFiles, Place, Storage, StorageError, hashing};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -103,9 +104,14 @@ pub(super) async fn run(args: VerifyArgs, context: &Context, interrupt: Interrup
 
 /// `DIR` as the folder that a download was put into; if it is the torrent's own folder or file, the one around it.
 pub(super) fn data_folder(info: &Info, given: &Path) -> PathBuf {
-    let is_itself = given.file_name().is_some_and(|name| name == info.name());
+    let names = [info.name().to_owned(), safe_component(info.name(), false), safe_component(info.name(), true)];
+    let names = names.map(|name| SafePath::exact([name]));
+    let is_itself = given
+        .file_name()
+        .and_then(|name| name.to_str())
+        .is_some_and(|given| names.iter().flatten().any(|name| name.as_str() == given));
     if is_itself
-        && !given.join(info.name()).exists()
+        && !names.iter().flatten().any(|name| name.below(given).exists())
         && let Some(parent) = given.parent()
     {
         return if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_path_buf() };

@@ -171,7 +171,9 @@ fn begin(shared: &Shared, source: &TorrentSource, files: &Files, downloads: bool
 
 fn purpose(mode: Mode) -> (Purpose, bool) {
     match mode {
-        Mode::Download { overwrite, sequential, select } => (Purpose::Download { overwrite, select }, sequential),
+        Mode::Download { overwrite, portable, sequential, select } => {
+            (Purpose::Download { overwrite, portable, select }, sequential)
+        }
         Mode::Look => (Purpose::Seed { check: Check::Full }, false),
         Mode::Seed { check } => (Purpose::Seed { check }, false),
     }

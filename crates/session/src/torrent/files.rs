@@ -52,7 +52,7 @@ pub(crate) struct Opening {
 
 /// What they are opened for.
 pub(crate) enum Purpose {
-    Download { overwrite: bool, select: SelectFiles },
+    Download { overwrite: bool, portable: bool, select: SelectFiles },
     Seed { check: Check },
 }
 
@@ -163,18 +163,21 @@ pub(crate) fn open(opening: Opening) -> Result<Ready, SessionError> {
     let layout = info.layout();
     let hashes = info.hashes();
     let identity = identity(&files, &hashes);
-    let writes = matches!(purpose, Purpose::Download { .. });
+    let (writes, portable) = match purpose {
+        Purpose::Download { portable, .. } => (true, portable),
+        Purpose::Seed { .. } => (false, false),
+    };
     let folder = match &files {
         Files::Folder(folder) => Some(folder.clone()),
         Files::Scanned(_) => None,
     };
     let place = match files {
         Files::Scanned(place) => place,
-        Files::Folder(folder) if writes => Place::safe(&info, &folder, false),
+        Files::Folder(folder) if writes => Place::safe(&info, &folder, portable),
         Files::Folder(folder) => Place::found(&info, &folder),
     };
     let (selection, check, overwrite) = match purpose {
-        Purpose::Download { overwrite, select } => {
+        Purpose::Download { overwrite, select, .. } => {
             (select(&info).map_err(SessionError::Selection)?, Check::Resume, overwrite)
         }
         Purpose::Seed { check } => (Selection::all(layout), check, false),
@@ -361,6 +364,7 @@ mod tests {
             files: Files::Folder(output.path().to_path_buf()),
             purpose: Purpose::Download {
                 overwrite: false,
+                portable: false,
                 select: Box::new(|info: &Info| Ok(Selection::all(info.layout()))),
             },
             state_dir: Some(state.path().to_path_buf()),
@@ -427,6 +431,7 @@ mod tests {
             files: Files::Folder(output.path().to_path_buf()),
             purpose: Purpose::Download {
                 overwrite: false,
+                portable: false,
                 select: Box::new(|info: &Info| Ok(Selection::all(info.layout()))),
             },
             state_dir: None,
