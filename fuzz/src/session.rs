@@ -463,7 +463,7 @@ pub fn message(u: &mut Unstructured<'_>, info: &Info) -> Result<Message> {
         Ok(RawBlock { piece: number(u)?, begin, length })
     };
     let range = |u: &mut Unstructured<'_>| -> Result<HashRange> {
-        let root = match info.files()[0].root {
+        let root = match info.files().next().and_then(|file| file.root) {
             Some(root) if u.ratio(7, 8)? => root,
             _ => u.arbitrary()?,
         };

@@ -45,11 +45,11 @@ fn is_v2(info: &Node<'_>) -> bool {
 pub fn check_info(info: &Info) {
     let layout = info.layout();
     assert_eq!(layout.files() as usize, info.files().len());
-    let sum: u64 = info.files().iter().map(|file| file.length).sum();
+    let sum: u64 = info.files().map(|file| file.length).sum();
     assert_eq!(sum, layout.payload_length());
     assert!(layout.pieces() > 0 && layout.pieces() <= shoal_layout::MAX_PIECES);
     let mut end = 0;
-    for (index, file) in info.files().iter().enumerate().take(1000) {
+    for (index, file) in info.files().enumerate().take(1000) {
         let span = layout.file_span(FileIndex(index as u32));
         assert!(span.start >= end && span.end - span.start == file.length);
         assert!(info.format() == Format::V1 || file.length == 0 || span.start % u64::from(layout.piece_length()) == 0);
@@ -82,7 +82,7 @@ pub fn check_info(info: &Info) {
 fn check_paths(info: &Info) {
     let root = (!info.is_single_file()).then(|| info.name());
     for portable in [false, true] {
-        let files = || info.files().iter().map(|file| file.path.as_slice());
+        let files = || info.files().map(|file| file.path.components());
         let paths = safe_paths(root, files(), portable);
         assert_paths(&paths);
         assert_eq!(paths.len(), info.files().len());

@@ -9,6 +9,7 @@ use crate::support::peer::{self, Wire};
 use crate::support::process::{Process, Stream};
 use crate::support::relay::Relay;
 use crate::support::shoal::{QUIET, SHOAL, Seed, arg, create, event, seed, show};
+use crate::support::trace::{can_trace, child_of};
 use crate::support::{skip, tree};
 use rustix::process::Signal;
 use std::collections::BTreeSet;
@@ -78,15 +79,6 @@ fn wait_for_pieces(process: &Process, count: usize) {
 
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
-}
-
-/// Whether `strace` is there and may trace.
-fn can_trace() -> bool {
-    let can = Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success());
-    if !can {
-        skip("strace cannot trace here");
-    }
-    can
 }
 
 /// Waits for a line on stderr; how long it took.
@@ -246,12 +238,6 @@ fn a_slow_disk_throttles_its_peers_and_drops_none() {
     process.wait().expect(0);
     fixture.assert_same(&output);
     assert_eq!(fixture.relay.connections(), 1, "the peer stays");
-}
-
-/// The program that `strace` runs.
-fn child_of(tracer: u32) -> u32 {
-    let children = fs::read_to_string(format!("/proc/{tracer}/task/{tracer}/children")).unwrap();
-    children.split_whitespace().next().expect("it has one").parse().unwrap()
 }
 
 fn allocated(metadata: &fs::Metadata) -> u64 {

@@ -14,6 +14,8 @@ mod fetch;
 #[cfg(test)]
 mod foreign;
 #[cfg(test)]
+mod hashing;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod interop;

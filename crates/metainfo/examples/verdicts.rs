@@ -19,7 +19,7 @@ fn main() -> io::Result<()> {
                 let text = |hash: Option<String>| hash.unwrap_or_else(|| "-".to_owned());
                 let v1 = text(info.hashes().v1.map(|hash| hash.to_string()));
                 let v2 = text(info.hashes().v2.map(|hash| hash.to_string()));
-                let lengths: Vec<String> = info.files().iter().map(|file| file.length.to_string()).collect();
+                let lengths: Vec<String> = info.files().map(|file| file.length.to_string()).collect();
                 writeln!(
                     output,
                     "ok {v1} {v2} {} {} {} {}",

@@ -11,8 +11,8 @@ mod build;
 
 pub use build::build;
 
-use crate::{Attributes, Format, MAX_PATH_DEPTH, MetainfoError, names};
-use shoal_hash::merkle;
+use crate::info::Files;
+use crate::{Attributes, FilePaths, Format, MAX_PATH_DEPTH, MetainfoError, PathsTooLong, names};
 use shoal_layout::{BLOCK_LENGTH, Layout, LayoutError, MAX_PIECE_LENGTH};
 
 /// Pieces that the piece length is chosen for, at most (product.md, "Canonical torrents").
@@ -20,34 +20,16 @@ const PIECES_WANTED: u64 = 2000;
 /// The longest piece that is chosen, in bytes (product.md, "Canonical torrents").
 const MAX_CHOSEN_PIECE_LENGTH: u64 = 16 << 20;
 
-/// One file that is to be in a torrent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedFile {
-    /// Path below the root folder; the torrent's name, alone, for a single-file torrent.
-    pub path: Vec<String>,
-    /// Bytes.
-    pub length: u64,
-    /// What else to tell of it.
-    pub attributes: Attributes,
-    /// Its position in the list that the plan was made from.
-    pub given: usize,
-}
-
 /// The files of a torrent to be made, in canonical order, and where their bytes lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     format: Format,
     name: String,
     single_file: bool,
-    files: Vec<PlannedFile>,
+    files: Files,
+    /// Of each file its position in the list that the plan was made from.
+    given: Vec<u32>,
     layout: Layout,
-}
-
-/// The v2 hashes of one file: its root and, if it is longer than a piece, its piece layer.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FileHashes {
-    root: Option<merkle::Hash>,
-    layer: Vec<merkle::Hash>,
 }
 
 /// What goes into the info dictionary beside the files.
@@ -91,7 +73,7 @@ pub enum CreateError {
         /// Position of the other.
         second: usize,
     },
-    /// Not as many hashes as the plan has pieces (v1) or files (v2), or not those of the files' lengths.
+    /// Not as many hashes of a kind as the plan has pieces.
     #[error("{found} hashes were given, {expected} are needed")]
     Hashes {
         /// Hashes that the plan needs.
@@ -99,7 +81,10 @@ pub enum CreateError {
         /// Hashes given.
         found: usize,
     },
-    /// The dictionary that was made is not one that we would read.
+    /// The paths take more memory than is given to them.
+    #[error(transparent)]
+    Paths(#[from] PathsTooLong),
+    /// The dictionary that was made is not one that we would read: it is too long.
     #[error(transparent)]
     Refused(#[from] MetainfoError),
 }
@@ -121,51 +106,49 @@ impl Plan {
         piece_length: Option<u64>,
     ) -> Result<Plan, CreateError> {
         check_name(&name)?;
-        let file = PlannedFile { path: vec![name.clone()], length, attributes, given: 0 };
-        Plan::new(format, name, true, vec![file], piece_length)
+        let mut paths = FilePaths::new();
+        paths.push([&name])?;
+        Plan::new(format, name, true, paths, vec![(length, attributes)], piece_length)
     }
 
-    /// A torrent of a folder: paths below it (each at least one component), lengths and attributes, in any order.
+    /// A torrent of a folder: paths below it (each at least one component), in any order, and length and attributes of each.
+    /// Paths that are in canonical order already are not copied. Panics if there are not as many of the one as of the other.
     pub fn folder(
         format: Format,
         name: String,
-        files: impl IntoIterator<Item = (Vec<String>, u64, Attributes)>,
+        paths: FilePaths,
+        files: Vec<(u64, Attributes)>,
         piece_length: Option<u64>,
     ) -> Result<Plan, CreateError> {
         check_name(&name)?;
-        let mut planned = Vec::new();
-        for (given, (path, length, attributes)) in files.into_iter().enumerate() {
+        for (given, path) in paths.iter().enumerate() {
             if path.is_empty() || path.len() > MAX_PATH_DEPTH {
                 return Err(CreateError::Depth { given, depth: path.len() });
             }
-            path.iter().try_for_each(|name| check_name(name))?;
-            planned.push(PlannedFile { path, length, attributes, given });
+            path.components().try_for_each(check_name)?;
         }
-        // By components and not by the joined path, so that it is also the order in which a v2 file tree is walked.
-        planned.sort_by(|one, other| one.path.cmp(&other.path));
-        for pair in planned.windows(2) {
-            // Whatever lies in a folder follows right behind the folder's own name.
-            if pair[1].path.starts_with(&pair[0].path) {
-                return Err(CreateError::Clash { first: pair[0].given, second: pair[1].given });
-            }
-        }
-        Plan::new(format, name, false, planned, piece_length)
+        Plan::new(format, name, false, paths, files, piece_length)
     }
 
     fn new(
         format: Format,
         name: String,
         single_file: bool,
-        mut files: Vec<PlannedFile>,
+        paths: FilePaths,
+        mut about: Vec<(u64, Attributes)>,
         piece_length: Option<u64>,
     ) -> Result<Plan, CreateError> {
-        for file in &mut files {
+        assert_eq!(paths.len(), about.len(), "each file has a path");
+        let (paths, given) = in_order(paths)?;
+        let mut files = Files::plain(paths);
+        let mut lengths = Vec::with_capacity(about.len());
+        for (index, &place) in (0..).zip(&given) {
+            let (length, attributes) = std::mem::take(&mut about[place as usize]);
             // Links have no data of their own (BEP 47).
-            if file.attributes.symlink.is_some() {
-                file.length = 0;
-            }
+            lengths.push(if attributes.symlink.is_some() { 0 } else { length });
+            files.push_attributes(index, attributes);
         }
-        let lengths: Vec<u64> = files.iter().map(|file| file.length).collect();
+        drop(about);
         let total = lengths.iter().try_fold(0_u64, |total, &length| total.checked_add(length));
         let total = total.ok_or(LayoutError::Overflow { file: 0 })?;
         let piece_length = piece_length.unwrap_or_else(|| piece_length_for(total));
@@ -179,7 +162,7 @@ impl Plan {
             Format::V2 => Layout::aligned_whole(piece_length, &lengths)?,
             Format::Hybrid => Layout::aligned(piece_length, &lengths)?,
         };
-        Ok(Plan { format, name, single_file, files, layout })
+        Ok(Plan { format, name, single_file, files, given, layout })
     }
 
     /// What it is made for.
@@ -197,9 +180,14 @@ impl Plan {
         self.single_file
     }
 
-    /// Its files in the torrent's order; the position is the file's index in [`layout`](Self::layout).
-    pub fn files(&self) -> &[PlannedFile] {
-        &self.files
+    /// The files' paths in the torrent's order; the position is the file's index in [`layout`](Self::layout).
+    pub fn paths(&self) -> &FilePaths {
+        self.files.paths()
+    }
+
+    /// Of each file, in the torrent's order, its position in the list that the plan was made from.
+    pub fn given(&self) -> &[u32] {
+        &self.given
     }
 
     /// Where the files' bytes lie. What lies between them hashes as zeros in v1; a v2 piece ends with its file.
@@ -208,25 +196,24 @@ impl Plan {
     }
 }
 
-impl FileHashes {
-    /// Of a file from the hash of each of its pieces: the root over the piece's 16 KiB blocks, in a tree as wide as a full
-    /// piece; for a file of at most one piece, as wide as its blocks rounded up to a power of two ([`PieceRoot::leaves`](crate::PieceRoot::leaves)).
-    /// `None` if the count is not that of the length's pieces. An empty file has none.
-    pub fn from_pieces(piece_length: u64, length: u64, pieces: Vec<merkle::Hash>) -> Option<FileHashes> {
-        if piece_length == 0 || pieces.len() as u64 != length.div_ceil(piece_length) {
-            return None;
+/// The paths in canonical order, and where each was.
+fn in_order(paths: FilePaths) -> Result<(FilePaths, Vec<u32>), CreateError> {
+    let path = |place: u32| paths.get(place as usize).expect("as many places as paths");
+    let mut given: Vec<u32> = (0..paths.len() as u32).collect();
+    // By components and not by the joined path, so that it is also the order in which a v2 file tree is walked.
+    given.sort_by(|&one, &other| path(one).cmp(&path(other)));
+    for pair in given.windows(2) {
+        // Whatever lies in a folder follows right behind the folder's own name.
+        if path(pair[1]).starts_with(path(pair[0])) {
+            return Err(CreateError::Clash { first: pair[0] as usize, second: pair[1] as usize });
         }
-        if length <= piece_length {
-            return Some(FileHashes { root: pieces.first().copied(), layer: Vec::new() });
-        }
-        let root = merkle::root_of_layer(&pieces, merkle::piece_layer(piece_length)?, length)?;
-        Some(FileHashes { root: Some(root), layer: pieces })
     }
-
-    /// The root of the file's tree; an empty file has none.
-    pub fn root(&self) -> Option<[u8; 32]> {
-        self.root
+    if given.is_sorted() {
+        return Ok((paths, given));
     }
+    let mut sorted = FilePaths::with_capacity(paths.len());
+    given.iter().try_for_each(|&place| sorted.push(path(place).components()))?;
+    Ok((sorted, given))
 }
 
 fn check_name(name: &str) -> Result<(), CreateError> {

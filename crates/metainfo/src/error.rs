@@ -103,11 +103,8 @@ pub enum MetainfoError {
     #[error("the path of {0} is deeper than {limit}", limit = crate::MAX_PATH_DEPTH)]
     Depth(Place),
     /// The paths of all files together take more memory than is given to them.
-    #[error("the paths of all files take more than {limit} bytes")]
-    PathBytes {
-        /// Bytes allowed.
-        limit: usize,
-    },
+    #[error(transparent)]
+    Paths(#[from] crate::PathsTooLong),
     /// In the file tree: a file that is also a folder.
     #[error("{0} is a file and a folder")]
     FileAndFolder(Place),

@@ -6,9 +6,12 @@
 //! Invariants: the [`Layout`] is valid and has one entry a [`File`]; v1 and hybrid torrents have one SHA-1 hash a piece; in
 //! v2 and hybrid torrents every file starts at a piece and has a root if it has data (BEP 3, 47, 52).
 
+mod files;
 mod parse;
 
-use crate::{InfoHashes, MetainfoError, PieceHashes, PieceLayers, PieceRoot, Warning};
+pub(crate) use files::Files;
+
+use crate::{FilePath, InfoHashes, MetainfoError, PieceHashes, PieceLayers, PieceRoot, Warning};
 use shoal_layout::{BLOCK_LENGTH, FileIndex, Layout, PieceIndex};
 use std::fmt;
 use std::ops::Range;
@@ -35,36 +38,36 @@ pub struct Attributes {
     pub symlink: Option<Vec<String>>,
 }
 
-/// One file of a torrent. Padding files are no files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct File {
+/// One file of a torrent, as a view. Padding files are no files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct File<'a> {
     /// Path below the torrent's root folder, at least one component, as found: it may be unsafe (`..`, `/`) and may be
     /// another file's too. A single-file torrent has the torrent's name.
-    pub path: Vec<String>,
+    pub path: FilePath<'a>,
     /// Bytes.
     pub length: u64,
     /// The root of its Merkle tree: v2 and hybrid, and not for an empty file.
     pub root: Option<[u8; 32]>,
     /// What else is told of it.
-    pub attributes: Attributes,
+    pub attributes: &'a Attributes,
 }
 
 /// A parsed info dictionary, never changed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Info {
-    bytes: Vec<u8>,
-    hashes: InfoHashes,
-    format: Format,
-    name: String,
-    single_file: bool,
-    files: Vec<File>,
-    layout: Layout,
-    private: bool,
-    source: Option<String>,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) hashes: InfoHashes,
+    pub(crate) format: Format,
+    pub(crate) name: String,
+    pub(crate) single_file: bool,
+    pub(crate) files: Files,
+    pub(crate) layout: Layout,
+    pub(crate) private: bool,
+    pub(crate) source: Option<String>,
     /// Where in `bytes` the SHA-1 hashes are; empty for v2.
-    pieces: Range<usize>,
+    pub(crate) pieces: Range<usize>,
     /// For BEP 53: the number of each entry of the v1 file list that is a padding file, in order.
-    padding: Vec<u32>,
+    pub(crate) padding: Vec<u32>,
 }
 
 impl Info {
@@ -101,8 +104,15 @@ impl Info {
     }
 
     /// Its files in order, padding files left out; the position is the [`FileIndex`]. At least one.
-    pub fn files(&self) -> &[File] {
-        &self.files
+    pub fn files(&self) -> impl ExactSizeIterator<Item = File<'_>> + Clone {
+        (0..self.layout.files()).map(|index| self.file(FileIndex(index)).expect("as many files as the layout has"))
+    }
+
+    /// One of them, if there is one of this number.
+    pub fn file(&self, index: FileIndex) -> Option<File<'_>> {
+        let path = self.files.path(index)?;
+        let (root, attributes) = (self.files.root(index), self.files.attributes(index));
+        Some(File { path, length: self.layout.file_length(index), root, attributes })
     }
 
     /// Whether it is one file, rather than a folder (that may hold one file).
@@ -160,11 +170,9 @@ impl Info {
     /// The files that are longer than a piece of a v2 or hybrid torrent, and so have a piece layer.
     pub fn files_with_layer(&self) -> impl Iterator<Item = FileIndex> + '_ {
         let piece_length = u64::from(self.layout.piece_length());
-        (0..)
+        (0..self.layout.files())
             .map(FileIndex)
-            .zip(&self.files)
-            .filter(move |(_, file)| file.root.is_some() && file.length > piece_length)
-            .map(|(index, _)| index)
+            .filter(move |&file| self.files.root(file).is_some() && self.layout.file_length(file) > piece_length)
     }
 
     fn v1_hash(&self, piece: PieceIndex) -> Option<[u8; 20]> {
@@ -177,14 +185,14 @@ impl Info {
         }
         // Files are aligned, so a piece has bytes of one file only.
         let index = self.layout.files_in(piece).next()?;
-        let file = &self.files[index.as_usize()];
+        let file_length = self.layout.file_length(index);
         let number = piece.0 - self.layout.pieces_of(index).start;
         let piece_length = self.layout.piece_length();
-        let rest = file.length - u64::from(number) * u64::from(piece_length);
+        let rest = file_length - u64::from(number) * u64::from(piece_length);
         let length = rest.min(u64::from(piece_length)) as u32;
-        if file.length <= u64::from(piece_length) {
+        if file_length <= u64::from(piece_length) {
             let leaves = length.div_ceil(BLOCK_LENGTH).next_power_of_two();
-            return Some(PieceRoot { root: file.root?, leaves, length });
+            return Some(PieceRoot { root: self.files.root(index)?, leaves, length });
         }
         let root = *layers.get(index)?.get(number as usize)?;
         Some(PieceRoot { root, leaves: piece_length / BLOCK_LENGTH, length })

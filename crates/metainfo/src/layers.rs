@@ -86,9 +86,8 @@ impl PieceLayers {
     }
 
     /// The layers by root, in the order of a torrent file. Files with the same content share one.
-    pub(crate) fn by_root<'a>(&'a self, info: &'a Info) -> BTreeMap<&'a merkle::Hash, &'a [merkle::Hash]> {
-        let root = |file: &FileIndex| info.files().get(file.as_usize()).and_then(|file| file.root.as_ref());
-        self.files.iter().filter_map(|(file, layer)| Some((root(file)?, &**layer))).collect()
+    pub(crate) fn by_root<'a>(&'a self, info: &'a Info) -> BTreeMap<merkle::Hash, &'a [merkle::Hash]> {
+        self.files.iter().filter_map(|(file, layer)| Some((info.file(*file)?.root?, &**layer))).collect()
     }
 
     /// From a torrent file: root, hashes and offset of each layer there.
@@ -96,9 +95,9 @@ impl PieceLayers {
         info: &Info,
         found: Vec<(merkle::Hash, Vec<merkle::Hash>, usize)>,
     ) -> Result<PieceLayers, MetainfoError> {
-        let mut files: BTreeMap<&merkle::Hash, Vec<FileIndex>> = BTreeMap::new();
+        let mut files: BTreeMap<merkle::Hash, Vec<FileIndex>> = BTreeMap::new();
         for file in info.files_with_layer() {
-            if let Some(root) = &info.files()[file.as_usize()].root {
+            if let Some(root) = info.file(file).and_then(|file| file.root) {
                 files.entry(root).or_default().push(file);
             }
         }
@@ -119,7 +118,7 @@ impl PieceLayers {
 
 /// Whether these hashes are the file's layer.
 pub(crate) fn check(info: &Info, file: FileIndex, layer: &[merkle::Hash]) -> Result<(), LayerError> {
-    let known = info.files().get(file.as_usize()).ok_or(LayerError::NotNeeded)?;
+    let known = info.file(file).ok_or(LayerError::NotNeeded)?;
     let piece_length = u64::from(info.layout().piece_length());
     let (Some(root), Some(height)) = (known.root, merkle::piece_layer(piece_length)) else {
         return Err(LayerError::NotNeeded);

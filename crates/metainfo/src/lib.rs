@@ -18,6 +18,7 @@ mod info;
 mod layers;
 mod magnet;
 mod names;
+mod paths;
 mod torrent;
 mod urls;
 
@@ -26,6 +27,7 @@ pub use hashes::{HashTextError, InfoHashV1, InfoHashV2, InfoHashes};
 pub use info::{Attributes, File, Format, Info};
 pub use layers::{LayerError, PieceHashes, PieceLayers, PieceRoot};
 pub use magnet::{MAX_LINK_BYTES, Magnet, MagnetError};
+pub use paths::{FilePath, FilePaths, MAX_PATHS_BYTES, PathsTooLong};
 pub use torrent::Torrent;
 
 /// Bytes in a torrent file, at most (reliability.md A3).

@@ -6,6 +6,7 @@
 
 use crate::error::{Place, Warning, Warnings};
 use shoal_bencode::Dict;
+use std::borrow::Cow;
 
 /// The value of a string key or of its `.utf-8` twin, as text. `None` if neither is a string.
 pub(crate) fn text(
@@ -19,7 +20,7 @@ pub(crate) fn text(
         return Some(found.to_owned());
     }
     match dict.get(key)?.as_bytes() {
-        Some(bytes) => Some(decode(bytes, place, key, warnings)),
+        Some(bytes) => Some(decode(bytes, place, key, warnings).into_owned()),
         None => {
             warnings.push(Warning::Ignored { place, key });
             None
@@ -28,14 +29,12 @@ pub(crate) fn text(
 }
 
 /// Bytes as text; what is not UTF-8 becomes U+FFFD.
-pub(crate) fn decode(bytes: &[u8], place: Place, key: &'static str, warnings: &mut Warnings) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => {
-            warnings.push(Warning::NotUtf8 { place, key });
-            String::from_utf8_lossy(bytes).into_owned()
-        }
+pub(crate) fn decode<'a>(bytes: &'a [u8], place: Place, key: &'static str, warnings: &mut Warnings) -> Cow<'a, str> {
+    let text = String::from_utf8_lossy(bytes);
+    if matches!(text, Cow::Owned(_)) {
+        warnings.push(Warning::NotUtf8 { place, key });
     }
+    text
 }
 
 /// Whether a name would not be one component below a folder.

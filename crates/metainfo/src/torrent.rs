@@ -168,7 +168,7 @@ impl Torrent {
             dict.emit_pair_with(b"piece layers", |encoder| {
                 encoder.emit_dict(|mut dict| {
                     layers.iter().try_for_each(|(root, layer)| {
-                        dict.emit_pair_with(*root, |encoder| encoder.emit_bytes(layer.as_flattened()))
+                        dict.emit_pair_with(root, |encoder| encoder.emit_bytes(layer.as_flattened()))
                     })
                 })
             })?;

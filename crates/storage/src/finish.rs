@@ -26,7 +26,7 @@ impl Storage {
     /// removes a part file that nobody needs any more, and syncs all.
     pub fn finish(&self, info: &Info, options: Finish) -> Result<(), StorageError> {
         let mut links = Vec::new();
-        for (number, file) in info.files().iter().enumerate().take(self.layout().files() as usize) {
+        for (number, file) in info.files().enumerate().take(self.layout().files() as usize) {
             let index = FileIndex(number as u32);
             if !self.wants(index) {
                 continue;
@@ -58,8 +58,8 @@ impl Storage {
         let is_link: BTreeSet<FileIndex> = links.iter().map(|&(index, _)| index).collect();
         // Where each file and folder that the torrent names went; links do not lead to links.
         let depth = usize::from(!info.is_single_file());
-        let mut places: HashMap<&[String], SafePath> = HashMap::new();
-        for (number, file) in info.files().iter().enumerate() {
+        let mut places: HashMap<Vec<&str>, SafePath> = HashMap::new();
+        for (number, file) in info.files().enumerate() {
             let index = FileIndex(number as u32);
             if is_link.contains(&index) {
                 continue;
@@ -68,7 +68,7 @@ impl Storage {
             for count in (1..=file.path.len()).rev() {
                 if let Some(path) = safe.filter(|path| path.components().count() > depth) {
                     safe = path.parent();
-                    places.insert(&file.path[..count], path);
+                    places.insert(file.path.components().take(count).collect(), path);
                 } else {
                     break;
                 }
@@ -76,7 +76,8 @@ impl Storage {
         }
         let mut folders = Folders::new(self);
         for &(index, target) in links {
-            let Some(target) = places.get(target.as_slice()) else { continue };
+            let target: Vec<&str> = target.iter().map(String::as_str).collect();
+            let Some(target) = places.get(&target) else { continue };
             let fail = |error| StorageError::at(&self.path(index), error);
             let Some((folder, path)) = folders.entry(index).map_err(fail)? else { continue };
             sys::create_folders(folder, path).map_err(fail)?;

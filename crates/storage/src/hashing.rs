@@ -20,12 +20,13 @@ mod tests;
 pub use held::{Held, Verdict, judge, piece_matches};
 
 use crate::source::Source;
+use crate::storage::Folders;
 use crate::{Mode, OpenFiles, Place, Storage, StorageError};
 use lane::{Digest, Kinds};
 use lanes::hash_pieces;
 use shoal_hash::Sha1;
 use shoal_layout::{FileIndex, Selection};
-use shoal_metainfo::create::{FileHashes, Plan};
+use shoal_metainfo::create::Plan;
 use shoal_metainfo::{Format, Info, PieceHashes, PieceLayers};
 use shoal_pieces::Bitfield;
 use std::num::NonZero;
@@ -153,8 +154,8 @@ fn zeros(state: &mut Sha1, mut count: u32) {
 pub struct Created {
     /// SHA-1 of each piece, in order; empty for v2.
     pub v1: Vec<[u8; 20]>,
-    /// Each file's v2 hashes, in the plan's order; empty for v1.
-    pub v2: Vec<FileHashes>,
+    /// The root over each piece, in order; empty for v1.
+    pub v2: Vec<[u8; 32]>,
     /// The files' places, in the plan's order.
     pub place: Place,
 }
@@ -167,15 +168,14 @@ pub fn create(
     watch: Watch<'_>,
 ) -> Result<Created, StorageError> {
     let layout = plan.layout().clone();
-    let (place, met) = Place::scanned(source, plan.files().iter().map(|file| file.given));
+    let (place, met) = Place::scanned(source, plan.given());
     let all = Selection::all(&layout);
     // No part file is ever looked for under this hash: nothing is unselected.
     let storage = Storage::open(layout, place, all, Mode::ReadOnly, [0; 20], std::sync::Arc::clone(files))?;
     let layout = storage.layout();
     let kinds = kinds(plan.format());
-    let Kinds { v1, v2, .. } = kinds;
-    let count = layout.pieces() as usize;
-    let digests = Mutex::new((vec![[0; 20]; if v1 { count } else { 0 }], vec![[0; 32]; if v2 { count } else { 0 }]));
+    let count = |is_asked: bool| if is_asked { layout.pieces() as usize } else { 0 };
+    let digests = Mutex::new((vec![[0; 20]; count(kinds.v1)], vec![[0; 32]; count(kinds.v2)]));
     let failed = Mutex::new(None);
     hash_pieces(&storage, &Bitfield::full(layout.pieces()), kinds, watch, &|piece, digest| match digest {
         Ok(digest) => {
@@ -198,27 +198,17 @@ pub fn create(
         Some(error) => return Err(error),
         None => {}
     }
-    let (v1, roots) = digests.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let (stats, _) = storage.stats();
-    for (number, (now, met)) in stats.iter().zip(&met).enumerate() {
-        let path = || storage.path(FileIndex(number as u32));
-        match now {
-            None => return Err(StorageError::Missing { path: path() }),
-            Some(now) if now != met => return Err(StorageError::Changed { path: path() }),
+    let (v1, v2) = digests.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut folders = Folders::new(&storage);
+    for (file, met) in (0..).map(FileIndex).zip(met) {
+        match folders.stat(file).ok().flatten() {
+            None => return Err(StorageError::Missing { path: storage.path(file) }),
+            Some(now) if now != met => return Err(StorageError::Changed { path: storage.path(file) }),
             Some(_) => {}
         }
     }
-    let mut hashes = Vec::new();
-    if v2 {
-        for file in (0..layout.files()).map(FileIndex) {
-            let span = layout.pieces_of(file);
-            let roots = roots[span.start as usize..span.end as usize].to_vec();
-            let length = layout.file_length(file);
-            let hash = FileHashes::from_pieces(u64::from(layout.piece_length()), length, roots);
-            hashes.push(hash.expect("a root for each piece of the file"));
-        }
-    }
-    Ok(Created { v1, v2: hashes, place: storage.into_place() })
+    drop(folders);
+    Ok(Created { v1, v2, place: storage.into_place() })
 }
 
 /// The hashes of a format.

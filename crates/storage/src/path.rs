@@ -184,24 +184,25 @@ fn fold(path: &str) -> String {
 /// Safe and distinct paths for all files of a torrent, in its order. `root` is the folder's name for a torrent of many
 /// files. The first file of those that collide keeps its name, later ones get `.1`, `.2`, … before their extension.
 /// Cost: linear in the names' bytes.
-pub fn safe_paths<'a>(
-    root: Option<&str>,
-    files: impl IntoIterator<Item = &'a [String]>,
-    portable: bool,
-) -> Vec<SafePath> {
+pub fn safe_paths<P>(root: Option<&str>, files: impl IntoIterator<Item = P>, portable: bool) -> Vec<SafePath>
+where
+    P: IntoIterator<Item: AsRef<str>>,
+{
     let root = root.map(|root| safe_component(root, portable));
     let mut paths: Vec<String> = Vec::new();
     let mut folders: HashSet<String> = HashSet::new();
     for components in files {
         let mut path = root.clone().unwrap_or_default();
+        let mut is_named = false;
         for component in components {
+            is_named = true;
             if !path.is_empty() {
                 folders.insert(fold(&path));
                 path.push('/');
             }
-            path.push_str(&safe_component(component, portable));
+            path.push_str(&safe_component(component.as_ref(), portable));
         }
-        if components.is_empty() {
+        if !is_named {
             // Nothing that was parsed has no name; were it so, it would still need a place.
             path.push_str(if path.is_empty() { "_" } else { "/_" });
         }

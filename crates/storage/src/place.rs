@@ -31,7 +31,7 @@ impl Place {
     /// Below `output`, by names that are safe and distinct. `portable`: names that Windows takes too.
     pub fn safe(info: &Info, output: &Path, portable: bool) -> Place {
         let root = (!info.is_single_file()).then(|| info.name());
-        let files = safe_paths(root, info.files().iter().map(|file| file.path.as_slice()), portable);
+        let files = safe_paths(root, info.files().map(|file| file.path.components()), portable);
         Place::below(output, files)
     }
 
@@ -48,7 +48,7 @@ impl Place {
         // Made for the first file that is under no other name.
         let mut portable = None;
         for (number, ((_, safe), file)) in place.files.iter_mut().zip(info.files()).enumerate() {
-            let exact = SafePath::exact(root.into_iter().chain(file.path.iter().map(String::as_str)));
+            let exact = SafePath::exact(root.into_iter().chain(file.path.components()));
             if let Some(exact) = exact.filter(|exact| exact != safe && is_there(exact)) {
                 *safe = exact;
             } else if !is_there(safe) {
@@ -94,12 +94,13 @@ impl Place {
     }
 
     /// Where the scan met them, with what each was then. `order`: a torrent's order, as places in the scan's.
-    pub(crate) fn scanned(source: Source, order: impl Iterator<Item = usize>) -> (Place, Vec<FileStat>) {
+    pub(crate) fn scanned(source: Source, order: &[u32]) -> (Place, Vec<FileStat>) {
         let Source { name, root, bases, files } = source;
         let mut left: Vec<Option<SourceFile>> = files.into_iter().map(Some).collect();
         let (files, stats) = order
-            .map(|number| {
-                let file = left[number].take().expect("each file is in the torrent once");
+            .iter()
+            .map(|&number| {
+                let file = left[number as usize].take().expect("each file is in the torrent once");
                 ((file.base, file.on_disk), file.stat)
             })
             .unzip();

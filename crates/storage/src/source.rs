@@ -10,6 +10,7 @@
 
 use crate::FileStat;
 use crate::path::SafePath;
+use shoal_metainfo::{FilePaths, PathsTooLong};
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -91,6 +92,9 @@ pub enum ScanError {
         /// The name.
         name: String,
     },
+    /// The names take more memory than is given to them.
+    #[error(transparent)]
+    Names(#[from] PathsTooLong),
     /// The name cannot be a torrent's.
     #[error("{name:?} cannot be a torrent's name")]
     BadName {
@@ -107,14 +111,13 @@ pub enum ScanError {
     },
 }
 
-/// What was found to share.
+/// What was found to share. What is kept of a file counts: there may be a million.
 #[derive(Debug, Clone)]
 pub struct Scan {
-    name: String,
-    root: PathBuf,
     single: bool,
-    bases: Vec<PathBuf>,
-    files: Vec<ScannedFile>,
+    paths: FilePaths,
+    executable: Vec<bool>,
+    source: Source,
     empty_folders: Vec<PathBuf>,
 }
 
@@ -137,18 +140,6 @@ pub(crate) struct SourceFile {
     pub(crate) stat: FileStat,
 }
 
-/// One file.
-#[derive(Debug, Clone)]
-pub struct ScannedFile {
-    /// Its path in the torrent below the torrent's name; the name itself for a single file.
-    pub path: Vec<String>,
-    /// Bytes.
-    pub length: u64,
-    /// Whether its owner may execute it.
-    pub executable: bool,
-    pub(crate) source: SourceFile,
-}
-
 /// Finds all files below `paths`. One path gives a torrent of its own name; several give a folder, called `name` or
 /// else by the first one's name, that has an entry for each. `name` replaces the torrent's name in either case.
 /// Nothing is read but folders. Cost: a stat per file.
@@ -159,7 +150,6 @@ pub fn scan(paths: &[PathBuf], name: Option<&str>) -> Result<Scan, ScanError> {
     {
         return Err(ScanError::BadName { name: name.to_string() });
     }
-    let mut found = Found::default();
     let mut sources = Vec::new();
     for path in paths {
         let real = path.canonicalize().map_err(|source| named(path, source))?;
@@ -172,49 +162,44 @@ pub fn scan(paths: &[PathBuf], name: Option<&str>) -> Result<Scan, ScanError> {
     }
     let single = paths.len() == 1 && sources[0].2.is_file();
     let torrent_name = name.map_or_else(|| sources[0].1.clone(), ToString::to_string);
+    let mut found = Found::default();
     let mut bases = Vec::new();
+    // Each source, and each folder below, is walked in the order of names: so files come in canonical order.
+    sources.sort_unstable_by(|one, other| one.1.cmp(&other.1));
+    if let Some(pair) = sources.windows(2).find(|pair| pair[0].1 == pair[1].1) {
+        return Err(ScanError::SameName { name: pair[0].1.clone() });
+    }
     for (number, (real, own_name, metadata)) in sources.iter().enumerate() {
         // A file's base is the folder it lies in; a folder is its own base.
         let base = if metadata.is_dir() { real.as_path() } else { real.parent().unwrap_or(real) };
         bases.push(base.to_path_buf());
-        let mut within = Walk { base, number: number as u32, found: &mut found, open: Vec::new() };
         let path = match (paths.len() == 1, single) {
             (true, true) => vec![torrent_name.clone()],
             (true, false) => Vec::new(),
             (false, _) => vec![own_name.clone()],
         };
+        let mut within = Walk { base, number: number as u32, found: &mut found, open: Vec::new(), path };
         if metadata.is_dir() {
-            within.folder(real, real, &path)?;
+            within.folder(real, real)?;
         } else {
-            within.file(real, real, metadata, path)?;
+            within.file(real, real, metadata)?;
         }
     }
-    found.files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    if let Some(pair) = found.files.windows(2).find(|pair| pair[0].path == pair[1].path) {
-        return Err(ScanError::SameName { name: pair[0].path.join("/") });
-    }
-    if let Some(name) = clashing(&sources) {
-        return Err(ScanError::SameName { name });
-    }
-    if found.files.iter().all(|file| file.length == 0) {
+    if found.files.iter().all(|file| file.stat.size == 0) {
         return Err(ScanError::Empty { path: first.clone() });
     }
     let root = if paths.len() == 1 { first.clone() } else { first.parent().unwrap_or(Path::new("")).to_path_buf() };
-    let Found { files, mut empty_folders, .. } = found;
+    let Found { paths, executable, files, mut empty_folders, .. } = found;
     empty_folders.sort_unstable();
-    Ok(Scan { name: torrent_name, root, single, bases, files, empty_folders })
-}
-
-/// A name that two of several sources share, though none of their files may.
-fn clashing(sources: &[(PathBuf, String, Metadata)]) -> Option<String> {
-    let mut names: Vec<&String> = sources.iter().map(|(_, name, _)| name).collect();
-    names.sort_unstable();
-    names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0].clone())
+    let source = Source { name: torrent_name, root, bases, files };
+    Ok(Scan { single, paths, executable, source, empty_folders })
 }
 
 #[derive(Default)]
 struct Found {
-    files: Vec<ScannedFile>,
+    paths: FilePaths,
+    executable: Vec<bool>,
+    files: Vec<SourceFile>,
     empty_folders: Vec<PathBuf>,
     folders: usize,
 }
@@ -226,11 +211,13 @@ struct Walk<'a> {
     found: &'a mut Found,
     /// Device and number of the folders above the one that is being read, against links in circles.
     open: Vec<(u64, u64)>,
+    /// What is being looked at, as the torrent calls it.
+    path: Vec<String>,
 }
 
 impl Walk<'_> {
-    /// Everything in a folder. `shown`: its path as the user sees it; `real`: with links resolved.
-    fn folder(&mut self, shown: &Path, real: &Path, path: &[String]) -> Result<(), ScanError> {
+    /// Everything in a folder, by name. `shown`: its path as the user sees it; `real`: with links resolved.
+    fn folder(&mut self, shown: &Path, real: &Path) -> Result<(), ScanError> {
         if self.open.len() >= MAX_DEPTH {
             return Err(ScanError::TooDeep { path: shown.to_path_buf() });
         }
@@ -245,27 +232,33 @@ impl Walk<'_> {
         if self.found.folders > shoal_layout::MAX_FILES {
             return Err(ScanError::TooMany);
         }
-        let mut any = false;
+        let mut names = Vec::new();
         for entry in std::fs::read_dir(real).map_err(|source| named(shown, source))? {
-            any = true;
-            let entry = entry.map_err(|source| named(shown, source))?;
-            let shown = shown.join(entry.file_name());
-            let Ok(name) = entry.file_name().into_string() else { return Err(ScanError::NotUtf8 { path: shown }) };
-            // No more room than it takes: there may be a million of them.
-            let path = path.iter().cloned().chain([name]).collect();
-            self.entry(&shown, &entry.path(), path)?;
+            let name = entry.map_err(|source| named(shown, source))?.file_name();
+            let name = name.into_string().map_err(|name| ScanError::NotUtf8 { path: shown.join(name) })?;
+            names.push(name.into_boxed_str());
+            if names.len() > shoal_layout::MAX_FILES {
+                return Err(ScanError::TooMany);
+            }
         }
-        self.open.pop();
-        if !any {
+        if names.is_empty() {
             self.found.empty_folders.push(shown.to_path_buf());
         }
+        names.sort_unstable();
+        for name in names {
+            let (shown, at) = (shown.join(&*name), real.join(&*name));
+            self.path.push(name.into());
+            self.entry(&shown, &at)?;
+            self.path.pop();
+        }
+        self.open.pop();
         Ok(())
     }
 
-    fn entry(&mut self, shown: &Path, at: &Path, path: Vec<String>) -> Result<(), ScanError> {
+    fn entry(&mut self, shown: &Path, at: &Path) -> Result<(), ScanError> {
         let own = at.symlink_metadata().map_err(|source| named(shown, source))?;
         if !own.is_symlink() {
-            return if own.is_dir() { self.folder(shown, at, &path) } else { self.file(shown, at, &own, path) };
+            return if own.is_dir() { self.folder(shown, at) } else { self.file(shown, at, &own) };
         }
         let target = at.canonicalize().map_err(|source| match source.kind() {
             io::ErrorKind::NotFound => ScanError::LinkDangles { path: shown.to_path_buf() },
@@ -276,10 +269,10 @@ impl Walk<'_> {
             return Err(ScanError::LinkLeadsOut { path: shown.to_path_buf(), target });
         }
         let metadata = target.metadata().map_err(|source| named(shown, source))?;
-        if metadata.is_dir() { self.folder(shown, &target, &path) } else { self.file(shown, &target, &metadata, path) }
+        if metadata.is_dir() { self.folder(shown, &target) } else { self.file(shown, &target, &metadata) }
     }
 
-    fn file(&mut self, shown: &Path, real: &Path, metadata: &Metadata, path: Vec<String>) -> Result<(), ScanError> {
+    fn file(&mut self, shown: &Path, real: &Path, metadata: &Metadata) -> Result<(), ScanError> {
         let kind = metadata.file_type();
         if !kind.is_file() {
             let kind = match () {
@@ -296,16 +289,13 @@ impl Walk<'_> {
         }
         let below = real.strip_prefix(self.base).ok().and_then(Path::to_str);
         let on_disk = below.and_then(|below| SafePath::exact(below.split('/')));
-        self.found.files.push(ScannedFile {
-            path,
-            length: metadata.len(),
-            executable: metadata.permissions().mode() & 0o100 != 0,
-            source: SourceFile {
-                base: self.number,
-                on_disk: on_disk.ok_or_else(|| ScanError::NotUtf8 { path: real.to_path_buf() })?,
-                stat: FileStat::of(metadata),
-            },
+        self.found.files.push(SourceFile {
+            base: self.number,
+            on_disk: on_disk.ok_or_else(|| ScanError::NotUtf8 { path: real.to_path_buf() })?,
+            stat: FileStat::of(metadata),
         });
+        self.found.executable.push(metadata.permissions().mode() & 0o100 != 0);
+        self.found.paths.push(&self.path)?;
         Ok(())
     }
 }
@@ -322,12 +312,12 @@ fn named(path: &Path, source: io::Error) -> ScanError {
 impl Scan {
     /// The torrent's name.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.source.name
     }
 
     /// The source as it was named; the folder of the first of several.
     pub fn root(&self) -> &Path {
-        &self.root
+        &self.source.root
     }
 
     /// Whether it is one file and not a folder.
@@ -335,9 +325,15 @@ impl Scan {
         self.single
     }
 
-    /// In canonical order: by the bytes of their UTF-8 path components.
-    pub fn files(&self) -> &[ScannedFile] {
-        &self.files
+    /// The files' paths in the torrent below the torrent's name; the name itself for a single file. In canonical order: by
+    /// the bytes of their UTF-8 components.
+    pub fn paths(&self) -> &FilePaths {
+        &self.paths
+    }
+
+    /// Of each file its bytes, and whether its owner may execute it.
+    pub fn about(&self) -> impl ExactSizeIterator<Item = (u64, bool)> {
+        self.source.files.iter().zip(&self.executable).map(|(file, &executable)| (file.stat.size, executable))
     }
 
     /// Folders that hold nothing and are left out.
@@ -347,27 +343,20 @@ impl Scan {
 
     /// Bytes in all files.
     pub fn total_length(&self) -> u64 {
-        self.files.iter().map(|file| file.length).sum()
+        self.about().map(|(length, _)| length).sum()
     }
 
-    /// Parts the names in the torrent (with lengths, and whether the owner may execute the file), which go into its plan,
-    /// from the places on disk, which hashing needs. Both are in the scan's order.
-    pub fn split(self) -> (Vec<(Vec<String>, u64, bool)>, Source) {
-        let Scan { name, root, bases, files, .. } = self;
-        let count = files.len();
-        let mut named = Vec::with_capacity(count);
-        let mut source = Source { name, root, bases, files: Vec::with_capacity(count) };
-        for file in files {
-            named.push((file.path, file.length, file.executable));
-            source.files.push(file.source);
-        }
-        (named, source)
+    /// Parts the names in the torrent, which go into its plan, from the places on disk, which hashing needs. Both are in the
+    /// scan's order.
+    pub fn split(self) -> (FilePaths, Source) {
+        (self.paths, self.source)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shoal_metainfo::FilePath;
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     use std::os::unix::fs::symlink;
@@ -383,7 +372,7 @@ mod tests {
     }
 
     fn paths(scan: &Scan) -> Vec<String> {
-        scan.files().iter().map(|file| file.path.join("/")).collect()
+        scan.paths().iter().map(FilePath::joined).collect()
     }
 
     fn scan_one(path: &Path) -> Result<Scan, ScanError> {
@@ -427,7 +416,7 @@ mod tests {
         symlink("d", t.join("folder")).unwrap();
         let scanned = scan_one(&t).unwrap();
         assert_eq!(paths(&scanned), ["d/file", "folder/file", "link"]);
-        assert_eq!(scanned.files()[2].source.on_disk.as_str(), "d/file");
+        assert_eq!(scanned.source.files[2].on_disk.as_str(), "d/file");
         let with = |target: &str| {
             symlink(target, t.join("bad")).unwrap();
             let result = scan_one(&t);

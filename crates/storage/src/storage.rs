@@ -543,7 +543,8 @@ impl<'a> Folders<'a> {
         Ok(self.open.as_ref().map(|(_, folder)| (folder, path)))
     }
 
-    fn stat(&mut self, file: FileIndex) -> Result<Option<FileStat>, StorageError> {
+    /// Size, time and identity of a file; `None` if there is none.
+    pub(crate) fn stat(&mut self, file: FileIndex) -> Result<Option<FileStat>, StorageError> {
         let stat = match self.entry(file) {
             Ok(None) => Ok(None),
             Ok(Some((folder, path))) => sys::stat_below(folder, path),

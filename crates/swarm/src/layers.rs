@@ -60,7 +60,7 @@ impl LayerFetch {
         let piece_length = u64::from(layout.piece_length());
         let Some(layer) = merkle::piece_layer(piece_length) else { return LayerFetch::default() };
         let mut files = BTreeMap::new();
-        for (index, file) in info.files().iter().enumerate() {
+        for (index, file) in info.files().enumerate() {
             let key = FileIndex(index as u32);
             if let Some(root) = file.root
                 && file.length > piece_length
@@ -170,10 +170,11 @@ impl LayerTrees {
         let (root, tree) = match place {
             Some(place) => self.trees.remove(place)?,
             None => {
-                let index = info.files().iter().position(|file| file.root == Some(range.root))?;
+                let index = info.files().position(|file| file.root == Some(range.root))?;
                 let base = merkle::piece_layer(u64::from(info.layout().piece_length()))?;
-                let hashes = layers.get(FileIndex(index as u32))?.to_vec();
-                (range.root, Tree::new(info.files()[index].length, base, hashes).ok()?)
+                let file = FileIndex(index as u32);
+                let hashes = layers.get(file)?.to_vec();
+                (range.root, Tree::new(info.layout().file_length(file), base, hashes).ok()?)
             }
         };
         let proof = tree.proof(layer, u64::from(range.index), range.length, range.proof_layers);

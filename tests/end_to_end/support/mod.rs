@@ -11,6 +11,7 @@ pub(crate) mod process;
 pub(crate) mod real_tracker;
 pub(crate) mod relay;
 pub(crate) mod shoal;
+pub(crate) mod trace;
 pub(crate) mod tracker;
 pub(crate) mod tree;
 pub(crate) mod web;

@@ -83,10 +83,7 @@ fn list_all(args: &DownloadArgs, words: &[Word], reporter: &Reporter) -> Outcome
 /// Prints the numbered files; with a choice, those that it picks.
 fn list(args: &DownloadArgs, chosen: &[RangeInclusive<u32>], info: &Info, reporter: &Reporter) -> Result<(), Failure> {
     let wanted = wanted(args, chosen, info).map_err(|message| Failure::new(Exit::Usage, message))?;
-    let letters: Vec<String> = info.files().iter().map(|file| show::letters(&file.attributes)).collect();
-    let files =
-        info.files().iter().zip(&letters).map(|(file, letters)| (file.path.as_slice(), file.length, letters.as_str()));
-    let text = file_list(files);
+    let text = file_list(info.files().map(|file| (file.path.joined(), file.length, show::letters(file.attributes))));
     for (line, _) in text.lines().zip(wanted).filter(|(_, wanted)| *wanted) {
         reporter.print(line);
     }
@@ -112,8 +109,7 @@ fn wanted(args: &DownloadArgs, chosen: &[RangeInclusive<u32>], info: &Info) -> R
             Err("the link chooses files that the torrent does not have; choose others with --select".to_owned())
         };
     }
-    let paths: Vec<Vec<&str>> =
-        info.files().iter().map(|file| file.path.iter().map(String::as_str).collect()).collect();
+    let paths: Vec<Vec<&str>> = info.files().map(|file| file.path.components().collect()).collect();
     select::wanted(&args.select, &paths)
 }
 

@@ -111,16 +111,12 @@ fn prepare(recipe: &Recipe, reporter: &Reporter) -> Result<(Plan, Source), MakeE
     };
     let attributes = |executable| Attributes { executable: executable && recipe.attributes, ..Attributes::default() };
     let (name, is_single_file) = (scan.name().to_owned(), scan.is_single_file());
-    let counted = size::count(scan.files().len() as u64, "file");
-    let (named, source) = scan.split();
-    let plan = match named.as_slice() {
-        [(_, length, executable)] if is_single_file => {
-            Plan::file(format, name, *length, attributes(*executable), recipe.piece_length)
-        }
-        _ => {
-            let files = named.into_iter().map(|(path, length, executable)| (path, length, attributes(executable)));
-            Plan::folder(format, name, files, recipe.piece_length)
-        }
+    let counted = size::count(scan.paths().len() as u64, "file");
+    let mut about: Vec<_> = scan.about().map(|(length, executable)| (length, attributes(executable))).collect();
+    let (paths, source) = scan.split();
+    let plan = match about.pop_if(|_| is_single_file) {
+        Some((length, attributes)) => Plan::file(format, name, length, attributes, recipe.piece_length),
+        None => Plan::folder(format, name, paths, about, recipe.piece_length),
     };
     let plan = plan.map_err(MakeError::Create)?;
     reporter.say(
@@ -137,7 +133,7 @@ fn prepare(recipe: &Recipe, reporter: &Reporter) -> Result<(Plan, Source), MakeE
 }
 
 /// Scan, plan, hash, build. What lies in memory for each of a million files goes from hand to hand and is not copied: names
-/// from the scan to the plan, places to hashing. All on one thread, since the allocator gives what one thread freed to no
+/// from the scan to the plan and to the torrent, places to hashing. All on one thread, since the allocator gives what one thread freed to no
 /// other.
 fn build(
     recipe: &Recipe,

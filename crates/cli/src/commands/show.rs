@@ -104,11 +104,11 @@ const MAX_SELECT: usize = shoal_layout::MAX_FILES;
 impl Shown {
     fn of_torrent(torrent: &Torrent) -> Shown {
         let info = &torrent.info;
-        let files = info.files().iter().map(|file| ShownFile {
-            path: file.path.clone(),
+        let files = info.files().map(|file| ShownFile {
+            path: file.path.to_vec(),
             length: file.length,
-            root: file.root.as_ref().map(|root| hex(root)),
-            attributes: letters(&file.attributes),
+            root: file.root.map(|root| hex(&root)),
+            attributes: letters(file.attributes),
         });
         let (v1, v2) = hash_words(&info.hashes());
         Shown {
@@ -220,7 +220,7 @@ impl Shown {
         if !self.files.is_empty() {
             line("files", "");
             out.push_str(&file_list(
-                self.files.iter().map(|file| (file.path.as_slice(), file.length, file.attributes.as_str())),
+                self.files.iter().map(|file| (file.path.join("/"), file.length, &file.attributes)),
             ));
         }
         for warning in &self.warnings {
@@ -231,11 +231,11 @@ impl Shown {
 }
 
 /// Numbered lines, from 1: size, path, attributes. Also what `download --list` prints.
-pub(super) fn file_list<'a>(files: impl Iterator<Item = (&'a [String], u64, &'a str)>) -> String {
+pub(super) fn file_list(files: impl Iterator<Item = (String, u64, impl AsRef<str>)>) -> String {
     let mut out = String::new();
     for (number, (path, length, attributes)) in files.enumerate() {
-        let _ = write!(out, "{:>6}  {:>10}  {}", number + 1, size::bytes(length), escape(&path.join("/")));
-        let words: Vec<&str> = attributes.chars().filter_map(attribute_word).collect();
+        let _ = write!(out, "{:>6}  {:>10}  {}", number + 1, size::bytes(length), escape(&path));
+        let words: Vec<&str> = attributes.as_ref().chars().filter_map(attribute_word).collect();
         if !words.is_empty() {
             let _ = write!(out, "  ({})", words.join(", "));
         }
@@ -337,8 +337,7 @@ mod tests {
 
     #[test]
     fn listed_names_are_harmless() {
-        let path = ["a\u{1b}[2J".to_owned(), "b".to_owned()];
-        let text = file_list(std::iter::once((path.as_slice(), 2048, "x")));
+        let text = file_list(std::iter::once(("a\u{1b}[2J/b".to_owned(), 2048, "x")));
         assert_eq!(text, "     1     2.0 KiB  a\\u{1b}[2J/b  (executable)\n");
     }
 }

@@ -73,7 +73,8 @@ pub(super) async fn run(args: VerifyArgs, context: &Context, interrupt: Interrup
             ),
         };
         reporter.say(Level::Normal, &why);
-        reporter.event(0, &Event::File { path: info.files()[file.as_usize()].path.clone(), bad_pieces, place });
+        let path = info.file(file).map_or_else(Vec::new, |file| file.path.to_vec());
+        reporter.event(0, &Event::File { path, bad_pieces, place });
     }
     let files = size::count(u64::from(info.layout().files()), "file");
     if bad.is_empty() && good.is_full() {
@@ -151,7 +152,7 @@ fn check(
         hashing::Checked { right, attacks: Bitfield::new(all.len()) }
     };
     // A symlink of the torrent (BEP 47) is created only if the user asks, and has no bytes.
-    let is_link = |file: FileIndex| torrent.info.files()[file.as_usize()].attributes.symlink.is_some();
+    let is_link = |file: FileIndex| torrent.info.file(file).is_some_and(|file| file.attributes.symlink.is_some());
     let problems = storage.problems().into_iter().filter(|&(file, _)| !is_link(file)).collect();
     Ok(Found { good, attacks, problems })
 }

@@ -30,9 +30,9 @@ pub fn file_url(base: &str, info: &Info, file: FileIndex) -> Option<String> {
     if info.is_single_file() {
         return if below { append(base.to_owned(), &[info.name()]) } else { Some(base.to_owned()) };
     }
-    let file = info.files().get(file.as_usize())?;
+    let file = info.file(file)?;
     let slash = if below { "" } else { "/" };
-    let path: Vec<&str> = std::iter::once(info.name()).chain(file.path.iter().map(String::as_str)).collect();
+    let path: Vec<&str> = std::iter::once(info.name()).chain(file.path.components()).collect();
     append(format!("{base}{slash}"), &path)
 }
 

@@ -7,30 +7,14 @@
 mod list;
 mod tree;
 
-use super::{File, Format, Info};
+use super::{Files, Format, Info};
 use crate::error::{MetainfoError, Place, Warning, Warnings};
 use crate::{InfoHashV1, InfoHashV2, InfoHashes, MAX_EQUAL_PATHS, MAX_INFO_BYTES, names};
 use list::Listed;
 use shoal_bencode::{Dict, Document, Faults, Limits, Value};
-use shoal_layout::{BLOCK_LENGTH, Layout};
+use shoal_layout::{BLOCK_LENGTH, FileIndex, Layout};
+use std::borrow::Cow;
 use std::ops::Range;
-
-/// Memory for paths, in bytes. A file tree spells a folder's name once for all that is below it, so paths may be far longer
-/// than the torrent. Chosen: a million files four folders deep, in both halves.
-const PATHS_BYTES: usize = 512 << 20;
-
-/// What is left of [`PATHS_BYTES`].
-struct PathRoom(usize);
-
-impl PathRoom {
-    /// Takes the room of one path, before it is copied.
-    fn take(&mut self, path: &[String]) -> Result<(), MetainfoError> {
-        // Each name is a pointer, two lengths, and some loss in the allocator.
-        let cost: usize = path.iter().map(|name| name.len() + 40).sum();
-        self.0 = self.0.checked_sub(cost).ok_or(MetainfoError::PathBytes { limit: PATHS_BYTES })?;
-        Ok(())
-    }
-}
 
 /// A place that is an entry of `files` or of `file tree`.
 type NumberedPlace = fn(usize) -> Place;
@@ -53,10 +37,8 @@ pub(super) fn parse(bytes: Vec<u8>) -> Result<(Info, Vec<Warning>), MetainfoErro
     let name = names::text(dict, Place::Info, "name", "name.utf-8", &mut warnings)
         .ok_or(MetainfoError::Missing { place: Place::Info, key: "name" })?;
     let piece_length = piece_length(dict, has_tree)?;
-    let mut room = PathRoom(PATHS_BYTES);
-    let treed = if has_tree { Some(tree::parse(dict, &name, &mut room, &mut warnings)?) } else { None };
-    let tree_files = treed.as_ref().map(|tree| tree.files.as_slice());
-    let listed = list::parse(dict, &name, tree_files, &mut room, &mut warnings)?;
+    let treed = if has_tree { Some(tree::parse(dict, &name, &mut warnings)?) } else { None };
+    let listed = list::parse(dict, &name, treed.as_ref(), &mut warnings)?;
     if name.is_empty() && listed.as_ref().is_some_and(|listed| listed.single_file) {
         return Err(MetainfoError::Missing { place: Place::Info, key: "name" });
     }
@@ -65,17 +47,16 @@ pub(super) fn parse(bytes: Vec<u8>) -> Result<(Info, Vec<Warning>), MetainfoErro
     }
 
     let (format, layout, files, single_file, padding) = match (listed, treed) {
-        (Some(listed), None) => {
+        (Some(mut listed), None) => {
             let layout = listed.layout(piece_length)?;
             (Format::V1, layout, listed.files, listed.single_file, listed.padding)
         }
         (None, Some(tree)) => {
-            let lengths: Vec<u64> = tree.files.iter().map(|file| file.length).collect();
-            let layout = Layout::aligned_whole(piece_length, &lengths)?;
+            let layout = Layout::aligned_whole(piece_length, &tree.lengths)?;
             (Format::V2, layout, tree.files, tree.single_file, Vec::new())
         }
-        (Some(listed), Some(tree)) => {
-            let layout = agree(&listed, &tree.files, piece_length)?;
+        (Some(mut listed), Some(tree)) => {
+            let layout = agree(&mut listed, &tree.lengths, piece_length)?;
             (Format::Hybrid, layout, tree.files, listed.single_file, listed.padding)
         }
         (None, None) => return Err(MetainfoError::Missing { place: Place::Info, key: "files` or `length" }),
@@ -154,20 +135,15 @@ fn piece_length(dict: Dict<'_, '_>, is_v2: bool) -> Result<u64, MetainfoError> {
     }
 }
 
-fn aligned(piece_length: u64, files: &[File]) -> Result<Layout, MetainfoError> {
-    let lengths: Vec<u64> = files.iter().map(|file| file.length).collect();
-    Ok(Layout::aligned(piece_length, &lengths)?)
-}
-
 /// Whether both halves tell of the same files at the same places (BEP 52, "upgrade path"), and where those are. The v1
 /// half may end in padding. Names and lengths were compared file by file ([`list::parse`]).
-fn agree(listed: &Listed, tree: &[File], piece_length: u64) -> Result<Layout, MetainfoError> {
+fn agree(listed: &mut Listed, tree: &[u64], piece_length: u64) -> Result<Layout, MetainfoError> {
     let layout = listed.layout(piece_length)?;
     if layout.files() as usize != tree.len() {
         return Err(MetainfoError::HalvesDiffer { file: layout.files() as usize, what: "number of files" });
     }
-    let aligned = aligned(piece_length, tree)?;
-    for (index, file) in (0..layout.files()).map(shoal_layout::FileIndex).enumerate() {
+    let aligned = Layout::aligned(piece_length, tree)?;
+    for (index, file) in (0..layout.files()).map(FileIndex).enumerate() {
         if layout.file_length(file) > 0 && layout.file_span(file) != aligned.file_span(file) {
             return Err(MetainfoError::HalvesDiffer { file: index, what: "alignment" });
         }
@@ -203,15 +179,16 @@ fn private(dict: Dict<'_, '_>, warnings: &mut Warnings) -> bool {
 }
 
 /// Tells of files with the same path, and refuses a torrent of hardly anything else.
-fn check_equal_paths(files: &[File], place: NumberedPlace, warnings: &mut Warnings) -> Result<(), MetainfoError> {
-    let mut order: Vec<usize> = (0..files.len()).collect();
-    order.sort_by_key(|&index| (&files[index].path, index));
-    for equal in order.chunk_by(|&one, &other| files[one].path == files[other].path) {
+fn check_equal_paths(files: &Files, place: NumberedPlace, warnings: &mut Warnings) -> Result<(), MetainfoError> {
+    let mut order: Vec<u32> = (0..files.len() as u32).collect();
+    let path = |index: u32| files.path(FileIndex(index));
+    order.sort_unstable_by(|&one, &other| path(one).cmp(&path(other)).then(one.cmp(&other)));
+    for equal in order.chunk_by(|&one, &other| path(one) == path(other)) {
         if equal.len() > MAX_EQUAL_PATHS {
-            return Err(MetainfoError::EqualPaths(place(equal[0])));
+            return Err(MetainfoError::EqualPaths(place(equal[0] as usize)));
         }
         for &index in &equal[1..] {
-            warnings.push(Warning::SamePath { place: place(index) });
+            warnings.push(Warning::SamePath { place: place(index as usize) });
         }
     }
     Ok(())
@@ -235,16 +212,15 @@ fn length(dict: Dict<'_, '_>, is_link: bool, place: Place, warnings: &mut Warnin
 }
 
 /// A list of names, as `path` and `symlink path` are.
-fn path(
-    value: Value<'_, '_>,
+fn path<'a>(
+    value: Value<'_, 'a>,
     place: Place,
     key: &'static str,
     warnings: &mut Warnings,
-) -> Result<Vec<String>, MetainfoError> {
+) -> Result<Vec<Cow<'a, str>>, MetainfoError> {
     let wrong = MetainfoError::Wrong { place, key, expected: "a list of names" };
     let list = value.as_list().ok_or(wrong.clone())?;
-    // No more room than it takes: there may be a million of them.
-    let mut path = Vec::with_capacity(list.iter().take(crate::MAX_PATH_DEPTH).count());
+    let mut path = Vec::new();
     for component in list {
         if path.len() == crate::MAX_PATH_DEPTH {
             return Err(MetainfoError::Depth(place));
@@ -288,7 +264,10 @@ fn attributes(
     let mut symlink = None;
     if flags.link {
         symlink = match dict.get("symlink path") {
-            Some(value) => Some(path(value, place, "symlink path", warnings)?).filter(|path| !path.is_empty()),
+            Some(value) => {
+                let target = path(value, place, "symlink path", warnings)?;
+                (!target.is_empty()).then(|| target.into_iter().map(Cow::into_owned).collect())
+            }
             None => None,
         };
         if symlink.is_none() {

@@ -1,22 +1,23 @@
 //! Whole files: what stands around the info dictionary, piece layers, and that nothing makes the reader fall.
 
 use super::*;
-use crate::create::{FileHashes, Options, Plan, build};
-use crate::{Attributes, Format, LayerError};
+use crate::create::{Options, Plan, build};
+use crate::{Attributes, FilePaths, Format, LayerError};
 use proptest::prelude::*;
 use shoal_layout::FileIndex;
 
 /// Two files of two pieces with the same content, one with other content, and a small one.
 fn sample(format: Format) -> Torrent {
     let files = [("a", 30_000), ("b", 30_000), ("c", 30_000), ("d", 3)];
-    let files = files.map(|(name, length)| (vec![name.to_owned()], length, Attributes::default()));
-    let plan = Plan::folder(format, "sample".to_owned(), files, None).unwrap();
+    let mut paths = FilePaths::new();
+    files.iter().for_each(|(name, _)| paths.push([name]).unwrap());
+    let about = files.iter().map(|&(_, length)| (length, Attributes::default())).collect();
+    let plan = Plan::folder(format, "sample".to_owned(), paths, about, None).unwrap();
     let v1 = vec![[5; 20]; if format == Format::V2 { 0 } else { plan.layout().pieces() as usize }];
     let mut v2 = Vec::new();
-    for (file, content) in plan.files().iter().zip([1_u8, 1, 2, 3]).filter(|_| format != Format::V1) {
-        let pieces = file.length.div_ceil(16_384) as u8;
-        let hashes = (0..pieces).map(|piece| [content * 16 + piece; 32]).collect();
-        v2.push(FileHashes::from_pieces(16_384, file.length, hashes).unwrap());
+    for ((_, length), content) in files.iter().zip([1_u8, 1, 2, 3]).filter(|_| format != Format::V1) {
+        let pieces = length.div_ceil(16_384) as u8;
+        v2.extend((0..pieces).map(|piece| [content * 16 + piece; 32]));
     }
     let (info, layers) = build(plan, v1, v2, &Options::default()).unwrap();
     Torrent::new(Arc::new(info), layers)
@@ -164,7 +165,7 @@ fn piece_layers_have_to_lead_to_their_roots() {
     let layer = |error| Err(MetainfoError::Layer { place: Place::TreeFile(0), error });
     let of_first = |change: fn(&mut Vec<u8>)| {
         with_layers(|layers| {
-            let root = sample(Format::V2).info.files()[0].root.unwrap();
+            let root = sample(Format::V2).info.file(FileIndex(0)).unwrap().root.unwrap();
             change(&mut layers.iter_mut().find(|(found, _)| *found == root).unwrap().1);
         })
     };
@@ -179,7 +180,7 @@ fn piece_layers_have_to_lead_to_their_roots() {
     let twice = with_layers(|layers| layers.push(layers[0].clone()));
     assert!(matches!(twice, Err(MetainfoError::StrayLayer { .. })));
     let unneeded = with_layers(|layers| {
-        let root = sample(Format::V2).info.files()[3].root.unwrap();
+        let root = sample(Format::V2).info.file(FileIndex(3)).unwrap().root.unwrap();
         layers.push((root.to_vec(), root.to_vec()));
     });
     assert!(matches!(unneeded, Err(MetainfoError::StrayLayer { .. })));

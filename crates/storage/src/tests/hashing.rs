@@ -30,9 +30,9 @@ fn tree(lengths: &[usize]) -> tempfile::TempDir {
 fn make(path: &Path, format: Format, piece_length: u64) -> Result<Made, StorageError> {
     let scan = scan(&[path.to_path_buf()], None).unwrap();
     let (name, total) = (scan.name().to_string(), scan.total_length());
-    let (named, source) = scan.split();
-    let files = named.into_iter().map(|(path, length, _)| (path, length, Attributes::default()));
-    let plan = Plan::folder(format, name, files, Some(piece_length)).unwrap();
+    let about = scan.about().map(|(length, _)| (length, Attributes::default())).collect();
+    let (paths, source) = scan.split();
+    let plan = Plan::folder(format, name, paths, about, Some(piece_length)).unwrap();
     let (cancel, done) = (AtomicBool::new(false), AtomicU64::new(0));
     let progress = |bytes| {
         done.fetch_add(bytes, Ordering::Relaxed);
@@ -74,17 +74,17 @@ proptest! {
             let at = at.index(lengths.iter().sum());
             let mut file = 0;
             let mut offset = at as u64;
-            while offset >= made.info.files()[file].length {
-                offset -= made.info.files()[file].length;
+            while offset >= made.info.layout().file_length(FileIndex(file)) {
+                offset -= made.info.layout().file_length(FileIndex(file));
                 file += 1;
             }
-            let path = Place::found(&made.info, root.path()).path(FileIndex(file as u32));
+            let path = Place::found(&made.info, root.path()).path(FileIndex(file));
             let good = std::fs::read(&path).unwrap();
             let mut bad = good.clone();
             bad[offset as usize] ^= 1;
             std::fs::write(&path, &bad).unwrap();
             let wrong: Vec<PieceIndex> = check_all(&made, root.path()).iter_unset().collect();
-            let piece = (made.info.layout().file_span(FileIndex(file as u32)).start + offset) >> log;
+            let piece = (made.info.layout().file_span(FileIndex(file)).start + offset) >> log;
             prop_assert_eq!(wrong, vec![PieceIndex(piece as u32)]);
             std::fs::write(&path, &good).unwrap();
         }
@@ -138,9 +138,10 @@ fn zeros_in_a_hole_are_right_and_a_hole_for_data_is_wrong() {
 #[test]
 fn a_file_that_changed_since_the_scan_is_named() {
     let root = tree(&[50_000, 60_000]);
-    let (named, source) = scan(&[root.path().join("t")], None).unwrap().split();
-    let files = named.into_iter().map(|(path, length, _)| (path, length, Attributes::default()));
-    let plan = Plan::folder(Format::V1, "t".into(), files, Some(1 << 15)).unwrap();
+    let scan = scan(&[root.path().join("t")], None).unwrap();
+    let about = scan.about().map(|(length, _)| (length, Attributes::default())).collect();
+    let (paths, source) = scan.split();
+    let plan = Plan::folder(Format::V1, "t".into(), paths, about, Some(1 << 15)).unwrap();
     let watch = Watch { cancel: &AtomicBool::new(false), progress: &|_| {}, jobs: None, ended: &|_| {} };
     let hash = || create(source.clone(), &plan, &OpenFiles::new(8), watch);
     assert!(hash().is_ok());

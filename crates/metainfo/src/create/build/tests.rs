@@ -1,22 +1,23 @@
 //! Canonical dictionaries: their exact bytes, and that we and libtorrent read in them what was meant.
 
 use super::*;
-use crate::Torrent;
 use crate::create::piece_length_for;
+use crate::{FilePath, FilePaths, Torrent};
 use proptest::prelude::*;
 use shoal_layout::{BLOCK_LENGTH, BlockRef, PieceIndex};
 use std::process::Command;
 use std::sync::Arc;
 
 /// Bytes of a file, some of its own.
-fn content(seed: usize, length: u64) -> Vec<u8> {
-    (0..length).map(|at| (at / 7 + seed as u64 * 31) as u8).collect()
+fn content(seed: u32, length: u64) -> Vec<u8> {
+    (0..length).map(|at| (at / 7 + u64::from(seed) * 31) as u8).collect()
 }
 
 /// Makes a torrent of these files as the commands do.
 fn make(plan: &Plan, options: &Options) -> Torrent {
     let layout = plan.layout();
-    let contents: Vec<_> = plan.files().iter().map(|file| content(file.given, file.length)).collect();
+    let lengths = (0..layout.files()).map(|file| layout.file_length(FileIndex(file)));
+    let contents: Vec<_> = plan.given().iter().zip(lengths).map(|(&seed, length)| content(seed, length)).collect();
     let mut v1 = Vec::new();
     for piece in (0..layout.pieces()).map(PieceIndex).filter(|_| plan.format() != Format::V2) {
         let mut bytes = Vec::new();
@@ -32,14 +33,12 @@ fn make(plan: &Plan, options: &Options) -> Torrent {
     let piece_length = layout.piece_length() as usize;
     let mut v2 = Vec::new();
     for bytes in contents.iter().filter(|_| plan.format() != Format::V1) {
-        let pieces = bytes.chunks(piece_length).map(|piece| {
+        v2.extend(bytes.chunks(piece_length).map(|piece| {
             let mut leaves = Vec::new();
             shoal_hash::sha256_leaves(piece, &mut leaves);
             let width = if bytes.len() <= piece_length { leaves.len() } else { piece_length / BLOCK_LENGTH as usize };
             shoal_hash::merkle::root(&leaves, width.next_power_of_two())
-        });
-        let pieces = pieces.collect();
-        v2.push(FileHashes::from_pieces(piece_length as u64, bytes.len() as u64, pieces).unwrap());
+        }));
     }
     let (info, layers) = build(plan.clone(), v1, v2, options).unwrap();
     Torrent::new(Arc::new(info), layers)
@@ -50,8 +49,14 @@ fn path(text: &str) -> Vec<String> {
 }
 
 fn folder(format: Format, files: &[(&str, u64)], piece_length: Option<u64>) -> Result<Plan, CreateError> {
-    let files = files.iter().map(|&(name, length)| (path(name), length, Attributes::default()));
-    Plan::folder(format, "root".to_owned(), files, piece_length)
+    let about = files.iter().map(|&(_, length)| (length, Attributes::default())).collect();
+    Plan::folder(format, "root".to_owned(), paths(files.iter().map(|(name, _)| *name)), about, piece_length)
+}
+
+fn paths<'a>(names: impl IntoIterator<Item = &'a str>) -> FilePaths {
+    let mut paths = FilePaths::new();
+    names.into_iter().for_each(|name| paths.push(path(name)).unwrap());
+    paths
 }
 
 /// Files that meet every rule: deep folders, empty files at both ends, one longer than a piece, scripts, an order by
@@ -99,7 +104,8 @@ fn the_order_in_which_files_are_given_does_not_matter() {
     for format in [Format::V1, Format::V2, Format::Hybrid] {
         let sizes = |tree: &[(&str, u64)]| -> Vec<(Vec<String>, u64)> {
             let plan = folder(format, tree, None).unwrap();
-            plan.files().iter().map(|file| (file.path.clone(), file.length)).collect()
+            let lengths = (0..).map(|file| plan.layout().file_length(FileIndex(file)));
+            plan.paths().iter().map(FilePath::to_vec).zip(lengths).collect()
         };
         let mut reversed = TREE;
         reversed.reverse();
@@ -119,9 +125,7 @@ fn what_was_made_is_read_as_it_was_meant() {
         assert!(torrent.layers.is_complete(&torrent.info));
         let read = Torrent::parse(&torrent.to_bytes()).unwrap();
         assert_eq!(read, torrent);
-        for (found, planned) in read.info.files().iter().zip(plan.files()) {
-            assert_eq!((&found.path, found.length), (&planned.path, planned.length));
-        }
+        assert!(read.info.files().map(|file| file.path).eq(plan.paths().iter()));
         for piece in (0..plan.layout().pieces()).map(PieceIndex) {
             let hashes = read.info.piece_hashes(piece, &read.layers).unwrap();
             assert_eq!((hashes.v1.is_some(), hashes.v2.is_some()), (format != Format::V2, format != Format::V1));
@@ -134,13 +138,26 @@ fn attributes_are_kept() {
     let link = Attributes { symlink: Some(path("a/b")), ..Attributes::default() };
     let run = Attributes { executable: true, hidden: true, symlink: None };
     for format in [Format::V1, Format::V2, Format::Hybrid] {
-        let files = [(path("a/b"), 5, run.clone()), (path("l"), 9, link.clone())];
-        let plan = Plan::folder(format, "root".to_owned(), files, None).unwrap();
-        let info = make(&plan, &Options::default()).info;
-        assert_eq!(info.files()[0].attributes, run);
-        assert_eq!((info.files()[1].length, &info.files()[1].attributes), (0, &link));
+        let about = vec![(5, run.clone()), (9, link.clone())];
+        let plan = Plan::folder(format, "root".to_owned(), paths(["a/b", "l"]), about, None).unwrap();
+        let torrent = make(&plan, &Options::default());
+        let [first, second] = [0, 1].map(|file| torrent.info.file(FileIndex(file)).unwrap());
+        assert_eq!(first.attributes, &run);
+        assert_eq!((second.length, second.attributes), (0, &link));
+        assert_eq!(Torrent::parse(&torrent.to_bytes()).unwrap(), torrent);
         let plan = Plan::file(format, "f".to_owned(), 5, run.clone(), None).unwrap();
-        assert_eq!(make(&plan, &Options::default()).info.files()[0].attributes, run);
+        let torrent = make(&plan, &Options::default());
+        assert_eq!(torrent.info.files().next().unwrap().attributes, &run);
+        assert_eq!(Torrent::parse(&torrent.to_bytes()).unwrap(), torrent);
+    }
+}
+
+#[test]
+fn a_folder_of_one_file_called_as_the_folder_is_what_a_reader_takes_it_for() {
+    for (format, single) in [(Format::V1, false), (Format::V2, true), (Format::Hybrid, false)] {
+        let torrent = make(&folder(format, &[("root", 5)], None).unwrap(), &Options::default());
+        assert_eq!(torrent.info.is_single_file(), single);
+        assert_eq!(Torrent::parse(&torrent.to_bytes()).unwrap(), torrent);
     }
 }
 
@@ -164,7 +181,6 @@ fn what_makes_no_torrent_is_an_error() {
     let whole = folder(Format::V1, &TREE, None).unwrap();
     let error = build(whole, vec![], vec![], &Options::default()).unwrap_err();
     assert_eq!(error, CreateError::Hashes { expected: 8, found: 0 });
-    assert_eq!(FileHashes::from_pieces(16_384, 16_385, vec![[1; 32]]), None);
 }
 
 #[test]
@@ -200,8 +216,8 @@ for name in sys.argv[1:]:
                 hashes.v1.map_or("-".to_owned(), |hash| hash.to_string()),
                 hashes.v2.map_or("-".to_owned(), |hash| hash.to_string()),
                 plan.layout().pieces(),
-                plan.files().iter().map(|file| file.length.to_string()).collect::<Vec<_>>().join(","),
-                plan.files().iter().map(|file| root.to_owned() + &file.path.join("/")).collect::<Vec<_>>().join("|"),
+                torrent.info.files().map(|file| file.length.to_string()).collect::<Vec<_>>().join(","),
+                plan.paths().iter().map(|path| root.to_owned() + &path.joined()).collect::<Vec<_>>().join("|"),
             ));
         }
     }

@@ -3,11 +3,13 @@
 //! In a hybrid it tells once more what the file tree told, so each file is compared with the tree's as it is read, and not
 //! kept beside it.
 
-use super::{PathRoom, attributes, flags, length, path};
+use super::tree::Tree;
+use super::{attributes, flags, length, path};
 use crate::error::{MetainfoError, Place, Warning, Warnings};
-use crate::{Attributes, File, names};
+use crate::info::Files;
+use crate::{Attributes, names};
 use shoal_bencode::{Dict, Value};
-use shoal_layout::{Layout, LayoutError, MAX_FILES};
+use shoal_layout::{FileIndex, Layout, LayoutError, MAX_FILES};
 
 /// How BitComet names padding files, which it makes without `attr` (observed in its torrents; libtorrent knows it too).
 const BITCOMET_PADDING: &str = "_____padding_file_";
@@ -16,7 +18,7 @@ const BITCOMET_PADDING: &str = "_____padding_file_";
 #[derive(Default)]
 pub(super) struct Listed {
     /// None in a hybrid: the tree has them.
-    pub(super) files: Vec<File>,
+    pub(super) files: Files,
     /// First byte and length of each file.
     spans: Vec<(u64, u64)>,
     total_length: u64,
@@ -26,23 +28,28 @@ pub(super) struct Listed {
 }
 
 impl Listed {
-    pub(super) fn layout(&self, piece_length: u64) -> Result<Layout, LayoutError> {
-        Layout::new(piece_length, self.spans.clone(), self.total_length)
+    /// Where the files are. Gives the spans up: a million need not be in memory twice.
+    pub(super) fn layout(&mut self, piece_length: u64) -> Result<Layout, LayoutError> {
+        Layout::new(piece_length, std::mem::take(&mut self.spans), self.total_length)
     }
 
     /// Takes a file, or compares it with the tree's.
-    fn push(&mut self, file: File, start: u64, tree: Option<&[File]>) -> Result<(), MetainfoError> {
+    fn push(
+        &mut self,
+        path: &[impl AsRef<str>],
+        (start, length): (u64, u64),
+        attributes: Attributes,
+        tree: Option<&Tree>,
+    ) -> Result<(), MetainfoError> {
         let index = self.spans.len();
-        self.spans.push((start, file.length));
-        let Some(tree) = tree else {
-            self.files.push(file);
-            return Ok(());
-        };
-        let what = match tree.get(index) {
+        self.spans.push((start, length));
+        let Some(tree) = tree else { return Ok(self.files.push(path, attributes)?) };
+        let file = FileIndex(index as u32);
+        let what = match tree.files.path(file) {
             None => "number of files",
-            Some(theirs) if theirs.path != file.path => "path",
-            Some(theirs) if theirs.length != file.length => "length",
-            Some(theirs) if theirs.attributes.symlink != file.attributes.symlink => "symbolic link",
+            Some(theirs) if !theirs.components().eq(path.iter().map(AsRef::as_ref)) => "path",
+            Some(_) if tree.lengths[index] != length => "length",
+            Some(_) if tree.files.attributes(file).symlink != attributes.symlink => "symbolic link",
             Some(_) => return Ok(()),
         };
         Err(MetainfoError::HalvesDiffer { file: index, what })
@@ -63,8 +70,7 @@ impl Listed {
 pub(super) fn parse(
     dict: Dict<'_, '_>,
     name: &str,
-    tree: Option<&[File]>,
-    room: &mut PathRoom,
+    tree: Option<&Tree>,
     warnings: &mut Warnings,
 ) -> Result<Option<Listed>, MetainfoError> {
     let is_v2 = tree.is_some();
@@ -75,12 +81,12 @@ pub(super) fn parse(
         // Counted first, since growing by doubling would take three times the room for a moment.
         let count = files.iter().take(MAX_FILES).count();
         listed.spans.reserve_exact(count);
-        listed.files.reserve_exact(if is_v2 { 0 } else { count });
+        listed.files = Files::with_capacity(if is_v2 { 0 } else { count });
         for (index, entry) in files.iter().enumerate() {
             if index > MAX_FILES * 2 {
                 return Err(LayoutError::TooManyFiles(index).into());
             }
-            parse_entry(&mut listed, index, entry, tree, room, warnings)?;
+            parse_entry(&mut listed, index, entry, tree, warnings)?;
         }
         if listed.spans.is_empty() {
             return Err(MetainfoError::NoFiles("files"));
@@ -90,7 +96,7 @@ pub(super) fn parse(
         let start = listed.advance(0, length)?;
         let flags = flags(dict, Place::Info, warnings);
         let attributes = Attributes { executable: flags.executable, hidden: flags.hidden, symlink: None };
-        listed.push(File { path: vec![name.to_owned()], length, root: None, attributes }, start, tree)?;
+        listed.push(&[name], (start, length), attributes, tree)?;
         listed.single_file = true;
     } else if dict.get("pieces").is_some() {
         return Err(MetainfoError::HalfV1);
@@ -100,6 +106,7 @@ pub(super) fn parse(
     if is_v2 && dict.get("pieces").is_none() {
         return Err(MetainfoError::HalfV1);
     }
+    listed.files.finish(Vec::new());
     Ok(Some(listed))
 }
 
@@ -107,8 +114,7 @@ fn parse_entry(
     listed: &mut Listed,
     index: usize,
     entry: Value<'_, '_>,
-    tree: Option<&[File]>,
-    room: &mut PathRoom,
+    tree: Option<&Tree>,
     warnings: &mut Warnings,
 ) -> Result<(), MetainfoError> {
     let place = Place::ListedFile(index);
@@ -124,9 +130,6 @@ fn parse_entry(
         listed.padding.push(index as u32);
         return Ok(());
     }
-    if tree.is_none() {
-        room.take(&path)?;
-    }
     if path.is_empty() {
         return Err(MetainfoError::Missing { place, key: "path" });
     }
@@ -134,7 +137,7 @@ fn parse_entry(
         warnings.push(Warning::UnsafeName(place));
     }
     let attributes = attributes(dict, flags, place, warnings)?;
-    listed.push(File { path, length, root: None, attributes }, start, tree)
+    listed.push(&path, (start, length), attributes, tree)
 }
 
 /// Whether a `path.utf-8` is what it says.

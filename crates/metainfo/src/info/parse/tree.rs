@@ -3,28 +3,29 @@
 //! A dictionary with the empty key is a file, any other a folder. Walked with a stack of its own, since a torrent chooses
 //! how deep it is.
 
-use super::{PathRoom, attributes, flags, length};
+use super::{attributes, flags, length};
 use crate::error::{MetainfoError, Place, Warning, Warnings};
-use crate::{File, MAX_PATH_DEPTH, names};
+use crate::info::Files;
+use crate::{Attributes, MAX_PATH_DEPTH, names};
 use shoal_bencode::{Dict, DictIter};
+use shoal_hash::merkle;
 use shoal_layout::{LayoutError, MAX_FILES};
 
 /// The files of a v2 half, in order.
 pub(super) struct Tree {
-    pub(super) files: Vec<File>,
+    pub(super) files: Files,
+    pub(super) lengths: Vec<u64>,
     /// One file in the root, called as the torrent.
     pub(super) single_file: bool,
 }
 
-pub(super) fn parse(
-    dict: Dict<'_, '_>,
-    name: &str,
-    room: &mut PathRoom,
-    warnings: &mut Warnings,
-) -> Result<Tree, MetainfoError> {
+pub(super) fn parse(dict: Dict<'_, '_>, name: &str, warnings: &mut Warnings) -> Result<Tree, MetainfoError> {
     let wrong = MetainfoError::Wrong { place: Place::Info, key: "file tree", expected: "a dictionary" };
     let root = dict.get("file tree").and_then(|value| value.as_dict()).ok_or(wrong)?;
-    let mut files = Vec::with_capacity(leaves(root));
+    // Counted first, since growing by doubling would take three times the room for a moment.
+    let count = leaves(root);
+    let mut files = Files::with_capacity(count);
+    let (mut lengths, mut roots) = (Vec::with_capacity(count), Vec::with_capacity(count));
     let mut path = Vec::new();
     let mut folders: Vec<DictIter<'_, '_>> = vec![root.iter()];
     while let Some(folder) = folders.last_mut() {
@@ -56,21 +57,24 @@ pub(super) fn parse(
                 if path.iter().any(|name| names::is_unsafe(name)) {
                     warnings.push(Warning::UnsafeName(place));
                 }
-                room.take(&path)?;
-                files.push(parse_leaf(leaf, path.clone(), place, warnings)?);
+                let (length, file_root, attributes) = parse_leaf(leaf, place, warnings)?;
+                files.push(&path, attributes)?;
+                lengths.push(length);
+                roots.push(file_root);
                 path.pop();
             }
             _ => folders.push(entry.iter()),
         }
     }
-    if files.is_empty() {
+    if files.len() == 0 {
         return Err(MetainfoError::NoFiles("file tree"));
     }
-    let single_file = matches!(&files[..], [only] if only.path.len() == 1 && only.path[0] == name);
-    Ok(Tree { files, single_file })
+    files.finish(roots);
+    let single_file = files.is_only(name);
+    Ok(Tree { files, lengths, single_file })
 }
 
-/// How many files there are at most: counted first, since growing by doubling would take three times the room for a moment.
+/// How many files there are at most.
 fn leaves(root: Dict<'_, '_>) -> usize {
     let (mut count, mut folders) = (0, vec![root.iter()]);
     while let Some(folder) = folders.last_mut() {
@@ -84,12 +88,12 @@ fn leaves(root: Dict<'_, '_>) -> usize {
     count.min(MAX_FILES)
 }
 
+/// Length, root (zeros: none) and attributes of a file.
 fn parse_leaf(
     leaf: Dict<'_, '_>,
-    path: Vec<String>,
     place: Place,
     warnings: &mut Warnings,
-) -> Result<File, MetainfoError> {
+) -> Result<(u64, merkle::Hash, Attributes), MetainfoError> {
     let flags = flags(leaf, place, warnings);
     if flags.padding {
         return Err(MetainfoError::Padding(place));
@@ -97,15 +101,15 @@ fn parse_leaf(
     let length = length(leaf, flags.link, place, warnings)?;
     let attributes = attributes(leaf, flags, place, warnings)?;
     let root = match leaf.get("pieces root") {
-        _ if length == 0 => None,
+        _ if length == 0 => [0; 32],
         None => return Err(MetainfoError::Missing { place, key: "pieces root" }),
         Some(value) => {
             // No data hashes to zeros; some programs write them for a hash that they do not know.
             let root =
                 value.as_bytes().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).filter(|root| *root != [0; 32]);
             let expected = "a SHA-256 hash";
-            Some(root.ok_or(MetainfoError::Wrong { place, key: "pieces root", expected })?)
+            root.ok_or(MetainfoError::Wrong { place, key: "pieces root", expected })?
         }
     };
-    Ok(File { path, length, root, attributes })
+    Ok((length, root, attributes))
 }
