@@ -5,6 +5,10 @@
 //! The first line of a doc comment is the short help (`-h`), the whole is the long one (`--help`). Help says what is true
 //! of this version; a flag that is accepted ahead of its feature says so.
 
+mod sim;
+
+pub(crate) use sim::{Experiment, SimArgs, SwarmArgs};
+
 use crate::select::Pick;
 use crate::size::{Rate, parse_duration, parse_rate, parse_size};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
@@ -52,6 +56,7 @@ pub(crate) enum Command {
     Dht(DhtArgs),
     Bench(BenchArgs),
     Doctor(DoctorArgs),
+    Sim(SimArgs),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }
@@ -71,6 +76,7 @@ impl Command {
             Command::Dht(a) => &a.talk,
             Command::Bench(a) => &a.talk,
             Command::Doctor(a) => &a.talk,
+            Command::Sim(a) => a.talk(),
             Command::Completions(a) => &a.talk,
             Command::Man(a) => &a.talk,
         }
@@ -91,6 +97,7 @@ impl Command {
             | Command::Dht(_)
             | Command::Bench(_)
             | Command::Doctor(_)
+            | Command::Sim(_)
             | Command::Completions(_)
             | Command::Man(_) => false,
         }

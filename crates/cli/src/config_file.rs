@@ -1,4 +1,5 @@
-//! The configuration file: TOML in the XDG folder, one table per command, keys named as the flags.
+//! The configuration file: TOML in the XDG folder, one table per command, keys named as the flags; and files that hold one such
+//! table alone, as scenarios do.
 //!
 //! Its values become the defaults of the command line, so that flag > variable > file > default holds by construction and
 //! each value goes through the very parser of its flag. The whole file is checked whatever command runs: a typing mistake
@@ -39,7 +40,7 @@ pub(crate) enum ConfigError {
         known: String,
     },
     /// The command has no such flag.
-    #[error("{}: unknown key '{key}' in [{table}]; see shoal {table} --help", .path.display())]
+    #[error("{}: unknown key '{key}' in [{table}]; see shoal {} --help", .path.display(), .table.replace('.', " "))]
     UnknownKey {
         /// The file.
         path: PathBuf,
@@ -62,10 +63,13 @@ pub(crate) enum ConfigError {
     },
 }
 
-/// The checked values of a file: command, flag, words.
+/// The checked values of one table: flag, words.
+type Flags = BTreeMap<String, Vec<String>>;
+
+/// The checked values of a file: command (of a command's command both names, as in `sim.swarm`), flag, words.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct ConfigFile {
-    tables: BTreeMap<String, BTreeMap<String, Vec<String>>>,
+    tables: BTreeMap<String, Flags>,
 }
 
 /// Bytes of a configuration file, at most. Chosen: a hundred times what all flags need; reading takes about a hundred times as
@@ -75,67 +79,114 @@ const MAX_BYTES: u64 = 256 << 10;
 impl ConfigFile {
     /// Reads and checks the file against the command line; a file that is not there is an empty one.
     pub(crate) fn load(path: &Path, root: &Command) -> Result<ConfigFile, ConfigError> {
-        use std::io::Read;
-        let read = |file: std::fs::File| {
-            let mut text = String::new();
-            if file.take(MAX_BYTES + 1).read_to_string(&mut text)? as u64 > MAX_BYTES {
-                let message = format!("it is longer than {} KiB", MAX_BYTES >> 10);
-                return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, message));
-            }
-            Ok(text)
-        };
-        match std::fs::File::open(path).and_then(read) {
+        match read(path) {
             Ok(text) => ConfigFile::parse(path, &text, root),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(ConfigFile::default()),
             Err(source) => Err(ConfigError::Read { path: path.to_path_buf(), source }),
         }
     }
 
-    fn parse(path: &Path, text: &str, root: &Command) -> Result<ConfigFile, ConfigError> {
-        let at = || path.to_path_buf();
-        let document: toml::Table = text.parse().map_err(|e: toml::de::Error| {
-            let line = e.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-            ConfigError::Syntax { path: at(), message: format!("line {line}: {}", e.message()) }
-        })?;
+    /// Reads and checks a file that is the table of one command, as in `sim.swarm`; it must be there.
+    pub(crate) fn load_table(path: &Path, root: &Command, table: &str) -> Result<ConfigFile, ConfigError> {
+        let text = read(path).map_err(|source| ConfigError::Read { path: path.to_path_buf(), source })?;
+        let values = document(path, &text)?;
         let mut tables = BTreeMap::new();
-        for (table, values) in document {
-            let (Some(command), Some(values)) = (root.find_subcommand(&table), values.as_table()) else {
-                let known: Vec<&str> = root.get_subcommands().map(Command::get_name).collect();
-                return Err(ConfigError::UnknownTable { path: at(), table, known: known.join(", ") });
+        if let Some(command) = find(root, table) {
+            tables.insert(table.to_owned(), flags(path, table, &values, command)?);
+        }
+        Ok(ConfigFile { tables })
+    }
+
+    fn parse(path: &Path, text: &str, root: &Command) -> Result<ConfigFile, ConfigError> {
+        let mut tables = BTreeMap::new();
+        for (table, values) in document(path, text)? {
+            let unknown = |table: String, among: &Command| {
+                let known: Vec<&str> = among.get_subcommands().map(Command::get_name).collect();
+                ConfigError::UnknownTable { path: path.to_path_buf(), table, known: known.join(", ") }
             };
-            let mut flags = BTreeMap::new();
-            for (key, value) in values {
-                let flag =
-                    command.get_arguments().find(|a| a.get_long() == Some(key) && key != "help" && key != "version");
-                let Some(flag) = flag else {
-                    return Err(ConfigError::UnknownKey { path: at(), table, key: key.clone() });
-                };
-                let checked = words(flag, value).and_then(|words| check(command, flag, &words).map(|()| words));
-                let words = checked.map_err(|message| ConfigError::BadValue {
-                    path: at(),
-                    table: table.clone(),
-                    key: key.clone(),
-                    message,
-                })?;
-                flags.insert(key.clone(), words);
+            let (Some(command), Some(values)) = (root.find_subcommand(&table), values.as_table()) else {
+                return Err(unknown(table, root));
+            };
+            if !command.has_subcommands() {
+                let checked = flags(path, &table, values, command)?;
+                tables.insert(table, checked);
+                continue;
             }
-            tables.insert(table, flags);
+            for (inner, values) in values {
+                let name = format!("{table}.{inner}");
+                let (Some(command), Some(values)) = (command.find_subcommand(inner), values.as_table()) else {
+                    return Err(unknown(name, command));
+                };
+                let checked = flags(path, &name, values, command)?;
+                tables.insert(name, checked);
+            }
         }
         Ok(ConfigFile { tables })
     }
 
     /// Puts the values in the place of the defaults.
-    pub(crate) fn apply(&self, mut root: Command) -> Command {
-        for (table, flags) in &self.tables {
-            root = root.mut_subcommand(table, |sub| {
-                sub.mut_args(|arg| match arg.get_long().and_then(|flag| flags.get(flag)) {
-                    Some(words) => arg.default_values(words.iter().map(|w| ClapOsStr::from(w.clone()))),
-                    None => arg,
-                })
-            });
-        }
-        root
+    pub(crate) fn apply(&self, root: Command) -> Command {
+        self.tables.iter().fold(root, |root, (table, flags)| match table.split_once('.') {
+            Some((outer, inner)) => {
+                root.mut_subcommand(outer, |outer| outer.mut_subcommand(inner, |sub| with_defaults(sub, flags)))
+            }
+            None => root.mut_subcommand(table, |sub| with_defaults(sub, flags)),
+        })
     }
+}
+
+fn with_defaults(command: Command, flags: &Flags) -> Command {
+    command.mut_args(|arg| match arg.get_long().and_then(|flag| flags.get(flag)) {
+        Some(words) => arg.default_values(words.iter().map(|w| ClapOsStr::from(w.clone()))),
+        None => arg,
+    })
+}
+
+/// The command that a table is named after.
+fn find<'a>(root: &'a Command, table: &str) -> Option<&'a Command> {
+    table.split('.').try_fold(root, |command, name| command.find_subcommand(name))
+}
+
+fn read(path: &Path) -> std::io::Result<String> {
+    use std::io::Read;
+    let mut text = String::new();
+    let file = std::fs::File::open(path)?;
+    if file.take(MAX_BYTES + 1).read_to_string(&mut text)? as u64 > MAX_BYTES {
+        let message = format!("it is longer than {} KiB", MAX_BYTES >> 10);
+        return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, message));
+    }
+    Ok(text)
+}
+
+fn document(path: &Path, text: &str) -> Result<toml::Table, ConfigError> {
+    text.parse().map_err(|e: toml::de::Error| {
+        let line = e.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+        ConfigError::Syntax { path: path.to_path_buf(), message: format!("line {line}: {}", e.message()) }
+    })
+}
+
+/// Checks a table's values, each by its flag's own parser.
+fn flags(path: &Path, table: &str, values: &toml::Table, command: &Command) -> Result<Flags, ConfigError> {
+    let mut flags = BTreeMap::new();
+    for (key, value) in values {
+        let flag = command.get_arguments().find(|a| a.get_long() == Some(key) && key != "help" && key != "version");
+        let Some(flag) = flag else {
+            return Err(ConfigError::UnknownKey {
+                path: path.to_path_buf(),
+                table: table.to_owned(),
+                key: key.clone(),
+            });
+        };
+        let checked = words(flag, value).and_then(|words| check(command, flag, &words).map(|()| words));
+        let words = checked.map_err(|message| ConfigError::BadValue {
+            path: path.to_path_buf(),
+            table: table.to_owned(),
+            key: key.clone(),
+            message,
+        })?;
+        flags.insert(key.clone(), words);
+    }
+    Ok(flags)
 }
 
 /// A TOML value as the words that one would type.
@@ -186,7 +237,7 @@ fn check(command: &Command, flag: &Arg, words: &[String]) -> Result<(), String> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::{Cli, Command as Cmd, DownloadArgs};
+    use crate::args::{Cli, Command as Cmd, DownloadArgs, Experiment};
     use crate::variables::with_variables;
     use clap::{CommandFactory, FromArgMatches};
 
@@ -220,6 +271,37 @@ mod tests {
         assert_eq!(args.output, Path::new("here"));
         assert_eq!(args.network.port, Some(0));
         assert_eq!(args.peer, [("c".to_owned(), 3)]);
+    }
+
+    #[test]
+    fn a_commands_command_has_a_table_and_a_file_of_its_own() {
+        let swarm = |file: ConfigFile| {
+            let root = file.apply(with_variables(Cli::command()));
+            let matches = root.try_get_matches_from(["shoal", "sim", "swarm", "--seeds", "3"]).unwrap();
+            match Cli::from_arg_matches(&matches).unwrap().command {
+                Cmd::Sim(args) => match args.experiment {
+                    Experiment::Swarm(args) => (args.peers, args.seeds, args.faults.len()),
+                },
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(swarm(parse("[sim.swarm]\npeers = 7\nfaults = ['liars', 'resets=3s']").unwrap()), (7, 3, 2));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("scenario.toml");
+        let load = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            ConfigFile::load_table(&path, &Cli::command(), "sim.swarm")
+        };
+        assert_eq!(swarm(load("peers = 9\nseeds = 8\n").unwrap()), (9, 3, 0));
+        let error = load("pears = 9").unwrap_err().to_string();
+        assert!(error.contains("'pears'") && error.contains("shoal sim swarm --help"), "{error}");
+        let error = load("loss = '40 cows'").unwrap_err().to_string();
+        assert!(error.contains("loss") && error.contains("not a share"), "{error}");
+        assert!(ConfigFile::load_table(Path::new("/nonexistent"), &Cli::command(), "sim.swarm").is_err());
+        for (text, named) in [("[sim]\npeers = 1", "[sim.peers]"), ("[sim.swam]\npeers = 1", "[sim.swam]")] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(named) && error.contains("swarm"), "{error}");
+        }
     }
 
     #[test]

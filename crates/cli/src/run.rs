@@ -1,6 +1,6 @@
 //! One run of the program: arguments, configuration, streams in; an exit code out.
 
-use crate::args::{Cli, Color, Command};
+use crate::args::{Cli, Color, Command, Experiment};
 use crate::commands;
 use crate::config_file::ConfigFile;
 use crate::escape::shell_quote;
@@ -14,7 +14,7 @@ use shoal_discovery::Authorities;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Bytes of `SSL_CERT_FILE` that are read. Chosen: a whole system's list has a quarter of a megabyte.
 const MAX_CERTIFICATES_BYTES: u64 = 8 << 20;
@@ -160,9 +160,10 @@ fn blamed_variable(error: &clap::Error, args: &[OsString]) -> Option<String> {
     let Some(ContextValue::String(usage)) = error.get(ContextKind::InvalidArg) else { return None };
     let flag = usage.split([' ', '=']).find_map(|word| word.strip_prefix("--"))?;
     let typed = |word: &OsString| word.to_str().is_some_and(|word| word.starts_with(&format!("--{flag}")));
-    let command = args.iter().skip(1).filter_map(|word| word.to_str()).find(|word| !word.starts_with('-'))?;
-    let variable = variable(command, flag);
-    (!args.iter().any(typed) && std::env::var_os(&variable).is_some()).then_some(variable)
+    let mut words = args.iter().skip(1).filter_map(|word| word.to_str()).filter(|word| !word.starts_with('-'));
+    let command = words.next()?;
+    let named = [variable(command, flag), variable(&format!("{command} {}", words.next().unwrap_or_default()), flag)];
+    named.into_iter().find(|name| !args.iter().any(typed) && std::env::var_os(name).is_some())
 }
 
 /// Why there is no command to run.
@@ -190,13 +191,31 @@ fn parse(env: &Env) -> Result<Command, Early> {
     if let Some(name) = &env.hash_path {
         set_hash_path(name).map_err(Early::Failure)?;
     }
-    let Some(path) = &env.config else { return Ok(command) };
     if matches!(command, Command::Completions(_) | Command::Man(_)) {
         return Ok(command);
     }
-    let file = ConfigFile::load(path, &root).map_err(|e| Early::Failure(Failure::new(Exit::Usage, e)))?;
-    let matches = file.apply(root).try_get_matches_from(&env.args).map_err(Early::Clap)?;
+    let usage = |error| Early::Failure(Failure::new(Exit::Usage, error));
+    let mut with_files = None;
+    if let Some(path) = &env.config {
+        with_files = Some(ConfigFile::load(path, &root).map_err(usage)?.apply(root.clone()));
+    }
+    if let Some(path) = scenario(&command) {
+        let file = ConfigFile::load_table(path, &root, "sim.swarm").map_err(usage)?;
+        with_files = Some(file.apply(with_files.unwrap_or(root)));
+    }
+    let Some(root) = with_files else { return Ok(command) };
+    let matches = root.try_get_matches_from(&env.args).map_err(Early::Clap)?;
     Ok(Cli::from_arg_matches(&matches).map_err(Early::Clap)?.command)
+}
+
+/// The scenario file that a command names.
+fn scenario(command: &Command) -> Option<&Path> {
+    match command {
+        Command::Sim(args) => match &args.experiment {
+            Experiment::Swarm(args) => args.scenario.as_deref(),
+        },
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -204,7 +223,6 @@ mod tests {
     use super::*;
     use crate::report::Stream;
     use crate::report::tests::Tape;
-    use std::path::Path;
 
     /// Runs in this process, below a folder of its own: code, standard output, standard error.
     fn shoal(home: &Path, words: &[&str]) -> (u8, String, String) {

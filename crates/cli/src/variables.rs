@@ -7,26 +7,33 @@ use clap::Command;
 use clap::builder::BoolishValueParser;
 
 /// Gives every flag of every command its variable.
-pub(crate) fn with_variables(mut root: Command) -> Command {
-    let commands: Vec<String> = root.get_subcommands().map(|c| c.get_name().to_owned()).collect();
-    for command in commands {
-        root = root.mut_subcommand(&command, |sub| {
-            sub.mut_args(|arg| {
+pub(crate) fn with_variables(root: Command) -> Command {
+    below(root, None)
+}
+
+/// Does so for the commands of a command; `path` is its own name, if it is not the root.
+fn below(mut command: Command, path: Option<&str>) -> Command {
+    let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+    for name in names {
+        let path = path.map_or_else(|| name.clone(), |path| format!("{path}_{name}"));
+        command = command.mut_subcommand(&name, |sub| {
+            let sub = sub.mut_args(|arg| {
                 let Some(flag) = arg.get_long() else { return arg };
-                let variable = variable(&command, flag);
+                let variable = variable(&path, flag);
                 let is_switch = matches!(arg.get_action(), clap::ArgAction::SetTrue);
                 // In -h the names would only repeat themselves.
                 let arg = arg.env(variable).hide_env_values(true).hide_env(true);
                 if is_switch { arg.value_parser(BoolishValueParser::new()) } else { arg }
-            })
+            });
+            below(sub, Some(&path))
         });
     }
-    root
+    command
 }
 
-/// The variable of a command's flag.
+/// The variable of a command's flag; of a command's command the names stand one after the other.
 pub(crate) fn variable(command: &str, flag: &str) -> String {
-    format!("SHOAL_{command}_{flag}").replace('-', "_").to_ascii_uppercase()
+    format!("SHOAL_{command}_{flag}").replace(['-', ' '], "_").to_ascii_uppercase()
 }
 
 #[cfg(test)]
@@ -49,6 +56,14 @@ mod tests {
                 assert_eq!(arg.get_env().and_then(|e| e.to_str()), Some(expected.as_str()));
             }
         }
+    }
+
+    #[test]
+    fn flags_of_a_commands_command_carry_both_names() {
+        let root = with_variables(Cli::command());
+        let swarm = root.find_subcommand("sim").unwrap().find_subcommand("swarm").unwrap();
+        let peers = swarm.get_arguments().find(|arg| arg.get_long() == Some("peers")).unwrap();
+        assert_eq!(peers.get_env().and_then(|e| e.to_str()), Some("SHOAL_SIM_SWARM_PEERS"));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! Invariant: a run is a function of its seed and its setup. Nothing here knows a thread, a clock or an address.
 
 mod digest;
+pub mod experiment;
 mod link;
 mod net;
 mod node;
@@ -15,6 +16,7 @@ mod queue;
 mod sectors;
 mod simulation;
 pub mod swarm;
+mod tcp;
 
 pub use digest::Digest;
 pub use link::{Access, Path};

@@ -3,8 +3,8 @@
 //! A node has an access line with a rate each way; between two nodes lies a path with a latency and, where it is narrower
 //! than both access lines, a rate and a queue of its own. Each of the three serialises one message after another. A TCP
 //! connection is modelled by what a program sees of it: bytes arrive whole and in order, sending waits while the path's
-//! queue is full, connections share a line message by message, and a connection may be lost. Retransmissions and windows
-//! are not modelled.
+//! queue is full, connections share a line message by message, and a connection may be lost. Loss bounds a connection's
+//! rate and delays messages ([`crate::tcp`]), jitter delays them; windows and packets are not modelled.
 
 use shoal_machine::Time;
 use std::time::Duration;
@@ -41,6 +41,10 @@ pub struct Path {
     pub bytes_per_s: Option<u64>,
     /// Bytes that wait in the path before sending stops.
     pub queue_bytes: u64,
+    /// Each message is late by up to this, evenly spread; those behind it wait.
+    pub jitter: Duration,
+    /// Chance that a packet is lost: TCP sends it again, which costs rate and time.
+    pub loss: f64,
     /// Chance that a message's payload arrives corrupt, see [`Packet::corrupt`](crate::Packet::corrupt).
     pub corrupt: f64,
     /// Mean time until a connection is reset; `None` for never.
@@ -53,6 +57,8 @@ impl Path {
         extra_latency: Duration::ZERO,
         bytes_per_s: None,
         queue_bytes: 256 * 1024,
+        jitter: Duration::ZERO,
+        loss: 0.0,
         corrupt: 0.0,
         mean_lifetime: None,
     };

@@ -11,6 +11,9 @@ use shoal_machine::{Rng, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+/// A dial that is not through by then is given up: the product's own (`session`).
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A node's number, from 0 in the order in which nodes were added.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct NodeId(pub u32);
@@ -73,12 +76,22 @@ impl<P: Packet> Parcel<P> {
     }
 }
 
+/// A time in which some cannot reach the others.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    /// One side; all others are on the other one.
+    pub(crate) side: BTreeSet<NodeId>,
+    pub(crate) from: Time,
+    pub(crate) to: Time,
+}
+
 /// All the paths: facts of the world that nobody changes while it runs.
 #[derive(Debug)]
 pub(crate) struct Topology {
     pub(crate) access: Vec<Access>,
     pub(crate) default_path: Path,
     pub(crate) paths: BTreeMap<(NodeId, NodeId), Path>,
+    pub(crate) partitions: Vec<Partition>,
 }
 
 impl Topology {
@@ -91,6 +104,28 @@ impl Topology {
         let sum = self.access[a.as_usize()].latency + self.access[b.as_usize()].latency;
         (sum + self.path(a, b).extra_latency).max(Duration::from_micros(1))
     }
+
+    /// There and back, as TCP measures it where nothing waits.
+    fn round_trip(&self, a: NodeId, b: NodeId) -> Duration {
+        self.latency(a, b) * 2 + self.path(a, b).jitter
+    }
+
+    /// Until when nothing that leaves one for the other at `at` comes through; `None` if it does.
+    fn parted_until(&self, a: NodeId, b: NodeId, at: Time) -> Option<Time> {
+        let parts = |partition: &&Partition| {
+            (partition.from..partition.to).contains(&at) && partition.side.contains(&a) != partition.side.contains(&b)
+        };
+        self.partitions.iter().filter(parts).map(|partition| partition.to).max()
+    }
+
+    /// When something that leaves `a` at `at` by TCP is at `b`: as often as it must, it is sent again.
+    fn arrival(&self, a: NodeId, b: NodeId, at: Time) -> Time {
+        let mut sent = at;
+        while let Some(end) = self.parted_until(a, b, sent) {
+            sent = at + crate::tcp::first_try_after(end - at, self.round_trip(a, b));
+        }
+        sent + self.latency(a, b)
+    }
 }
 
 /// One end of a link, as its node has it.
@@ -98,6 +133,11 @@ impl Topology {
 struct End<P> {
     other: NodeId,
     path: Serializer,
+    /// How far ahead of the path the node may send.
+    queue: Duration,
+    round_trip: Duration,
+    /// When what was sent last is there: nothing overtakes it.
+    arrives: Time,
     /// What waits for the node's line, with its token.
     waiting: VecDeque<(Parcel<P>, Option<u64>)>,
     /// In `NodeNet::ready`.
@@ -183,7 +223,10 @@ impl<P: Packet, L> Port<'_, P, L> {
         self.net.links_opened += 1;
         self.net.dialing.insert(link);
         if to.as_usize() < self.topology.access.len() {
-            self.cause(self.now + self.latency_to(to), to, Pending::Open(link));
+            let arrives = self.cause_there(self.now, to, Pending::Open(link));
+            if arrives > self.now + CONNECT_TIMEOUT {
+                self.cause_here(self.now + CONNECT_TIMEOUT, Pending::Refuse(link));
+            }
         } else {
             // Nobody has this address; chosen: a second until that is known.
             self.cause_here(self.now + Duration::from_secs(1), Pending::Refuse(link));
@@ -233,15 +276,16 @@ impl<P: Packet, L> Port<'_, P, L> {
     /// Closes a link at once; what waits is lost. `Closed` follows, here and there.
     pub fn reset(&mut self, link: LinkId) {
         if let Some(end) = self.net.ends.remove(&link) {
-            self.cause(self.now + self.latency_to(end.other), end.other, Pending::Reset(link));
+            self.cause_there(self.now, end.other, Pending::Reset(link));
             self.cause_here(self.now, Pending::Closed(link));
         }
     }
 
     /// Sends a packet without a link: nothing tells whether it arrives. Takes no time on the lines.
     pub fn datagram(&mut self, to: NodeId, packet: P) {
-        if to.as_usize() < self.topology.access.len() {
-            self.cause(self.now + self.latency_to(to), to, Pending::Datagram(packet));
+        if to.as_usize() < self.topology.access.len() && self.topology.parted_until(self.net.id, to, self.now).is_none()
+        {
+            self.cause(self.now + self.topology.latency(self.net.id, to), to, Pending::Datagram(packet));
         }
     }
 
@@ -250,14 +294,17 @@ impl<P: Packet, L> Port<'_, P, L> {
         self.cause_here(self.now + after, Pending::Local(local));
     }
 
-    fn latency_to(&self, to: NodeId) -> Duration {
-        self.topology.latency(self.net.id, to)
-    }
-
     pub(crate) fn cause(&mut self, at: Time, to: NodeId, what: Pending<P, L>) {
         let key = Key { at, to, from: self.net.id, sequence: self.net.sequence };
         self.net.sequence += 1;
         self.caused.push((key, what));
+    }
+
+    /// Causes something at another node, by what leaves here at `departs`; says when.
+    fn cause_there(&mut self, departs: Time, to: NodeId, what: Pending<P, L>) -> Time {
+        let at = self.topology.arrival(self.net.id, to, departs);
+        self.cause(at, to, what);
+        at
     }
 
     pub(crate) fn cause_here(&mut self, at: Time, what: Pending<P, L>) {
@@ -285,10 +332,10 @@ impl<P: Packet, L> Port<'_, P, L> {
             let path = self.topology.path(self.net.id, end.other);
             // Room in the path's queue: what it still has to carry is less than the queue.
             let room_at = end.path.free_at(now) - now;
-            let queue = end.path.duration_of(path.queue_bytes);
-            if room_at > queue {
+            if room_at > end.queue {
                 end.is_blocked = true;
-                self.cause_here(now + (room_at - queue), Pending::PathFree(link));
+                let room_at = now + (room_at - end.queue);
+                self.cause_here(room_at, Pending::PathFree(link));
                 continue;
             }
             let Some((mut parcel, token)) = end.waiting.pop_front() else { continue };
@@ -302,8 +349,17 @@ impl<P: Packet, L> Port<'_, P, L> {
             let left = self.net.up.take(now, bytes);
             let through = end.path.take(left, bytes);
             let (other, is_end) = (end.other, matches!(parcel, Parcel::End));
+            let mut at = self.topology.arrival(self.net.id, other, through);
+            if path.jitter > Duration::ZERO {
+                at = at + path.jitter.mul_f64(self.net.rng.unit());
+            }
+            if path.loss > 0.0 {
+                at = at + crate::tcp::retransmission(&mut self.net.rng, end.round_trip, path.loss, bytes);
+            }
+            end.arrives = end.arrives.max(at);
+            let at = end.arrives;
             self.net.bytes_up += bytes;
-            self.cause(through + self.topology.latency(self.net.id, other), other, Pending::Arrive(link, parcel));
+            self.cause(at, other, Pending::Arrive(link, parcel));
             if let Some(token) = token {
                 self.cause_here(left, Pending::Sent(link, token));
             }
@@ -336,19 +392,30 @@ impl<P: Packet, L> Port<'_, P, L> {
     pub(crate) fn dialed(&mut self, link: LinkId, from: NodeId, accepted: bool) -> bool {
         let ours = self.net.dialing.remove(&link);
         if accepted && ours {
-            self.stand(link, from);
+            self.stand(link, from, self.now);
         } else if accepted {
-            self.cause(self.now + self.latency_to(from), from, Pending::Reset(link));
+            self.cause_there(self.now, from, Pending::Reset(link));
         }
         ours
     }
 
-    /// This end of a link stands.
-    fn stand(&mut self, link: LinkId, other: NodeId) {
+    /// This end of a link stands; nothing arrives at the other one before `arrives`.
+    fn stand(&mut self, link: LinkId, other: NodeId, arrives: Time) {
         let path = self.topology.path(self.net.id, other);
+        let round_trip = self.topology.round_trip(self.net.id, other);
+        let (rate, queue_bytes) = match crate::tcp::rate_cap(round_trip, path.loss) {
+            Some(cap) if path.bytes_per_s.is_none_or(|rate| cap < rate) => {
+                (Some(cap), crate::tcp::send_buffer(cap, round_trip).min(path.queue_bytes))
+            }
+            _ => (path.bytes_per_s, path.queue_bytes),
+        };
+        let serializer = Serializer::new(rate);
         let end = End {
             other,
-            path: Serializer::new(path.bytes_per_s),
+            queue: serializer.duration_of(queue_bytes),
+            path: serializer,
+            round_trip,
+            arrives,
             waiting: VecDeque::new(),
             is_ready: false,
             is_blocked: false,
@@ -360,8 +427,8 @@ impl<P: Packet, L> Port<'_, P, L> {
     /// Answers somebody's dial, and settles when the link will be lost.
     pub(crate) fn accept(&mut self, link: LinkId) {
         let (dialer, mean) = (link.dialer, self.topology.path(self.net.id, link.dialer).mean_lifetime);
-        self.stand(link, dialer);
-        self.cause(self.now + self.latency_to(dialer), dialer, Pending::Accept(link));
+        let arrives = self.cause_there(self.now, dialer, Pending::Accept(link));
+        self.stand(link, dialer, arrives);
         if let Some(mean) = mean {
             // Exponential: a link that lasted is no likelier to be lost than a new one.
             let lifetime = mean.mul_f64(-(1.0 - self.net.rng.unit()).ln());
@@ -371,7 +438,7 @@ impl<P: Packet, L> Port<'_, P, L> {
 
     pub(crate) fn refuse(&mut self, link: LinkId) {
         let dialer = link.dialer;
-        self.cause(self.now + self.latency_to(dialer), dialer, Pending::Refuse(link));
+        self.cause_there(self.now, dialer, Pending::Refuse(link));
     }
 
     /// Something is at this node's line; says whether it is through at once.
@@ -401,7 +468,7 @@ impl<P: Packet, L> Port<'_, P, L> {
     pub(crate) fn die(&mut self) {
         for link in self.links_to(None) {
             if let Some(end) = self.net.ends.remove(&link) {
-                self.cause(self.now + self.latency_to(end.other), end.other, Pending::Reset(link));
+                self.cause_there(self.now, end.other, Pending::Reset(link));
             }
         }
         self.net.ready.clear();

@@ -6,7 +6,7 @@
 
 use crate::digest::Digest;
 use crate::link::{Access, Path};
-use crate::net::{Caused, NodeId, NodeNet, Parcel, Pending, Port, Topology};
+use crate::net::{Caused, NodeId, NodeNet, Parcel, Partition, Pending, Port, Topology};
 use crate::node::{Happening, Node, Packet};
 use crate::queue::{Key, Queue};
 use shoal_machine::{Rng, Time};
@@ -61,7 +61,12 @@ impl<N: Node> Simulation<N> {
             now: Time::ZERO,
             nodes: Vec::new(),
             nets: Vec::new(),
-            topology: Topology { access: Vec::new(), default_path: Path::CLEAR, paths: BTreeMap::new() },
+            topology: Topology {
+                access: Vec::new(),
+                default_path: Path::CLEAR,
+                paths: BTreeMap::new(),
+                partitions: Vec::new(),
+            },
             queue: Queue::new(),
             caused: Vec::new(),
             world_sequence: 0,
@@ -111,6 +116,17 @@ impl<N: Node> Simulation<N> {
     /// Every link between two nodes is lost at `at`.
     pub fn cut(&mut self, a: NodeId, b: NodeId, at: Time) {
         self.ordain(at, a, Pending::Cut(b));
+    }
+
+    /// The node is handed something at `at`, as if it had put it aside; whether its process was started anew meanwhile or not.
+    pub fn remind(&mut self, node: NodeId, at: Time, local: N::Local) {
+        self.ordain(at, node, Pending::Local(local));
+    }
+
+    /// From one moment to another nothing passes between the nodes of `side` and all others: what is sent by a link waits until
+    /// TCP tries again, what is sent without one is lost. Say so before the time comes.
+    pub fn part(&mut self, side: impl IntoIterator<Item = NodeId>, from: Time, to: Time) {
+        self.topology.partitions.push(Partition { side: side.into_iter().collect(), from, to });
     }
 
     fn ordain(&mut self, at: Time, to: NodeId, what: Pending<N::Packet, N::Local>) {

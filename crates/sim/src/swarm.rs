@@ -80,6 +80,8 @@ pub enum SwarmLocal {
     Prepared,
     /// A rogue acts.
     Turn(LinkId),
+    /// A peer leaves.
+    Leave,
 }
 
 impl Node for SwarmNode {

@@ -19,6 +19,7 @@ mod scrape;
 mod seed;
 mod share;
 mod show;
+mod sim;
 mod transfer;
 mod verify;
 mod watch_folder;
@@ -43,6 +44,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> Outcome {
         Command::Show(args) if args.scrape => with_runtime(|interrupt| scrape::run(args, context, interrupt)),
         Command::Dht(args) => with_runtime(|interrupt| dht::run(args, context, interrupt)),
         Command::Doctor(args) => with_runtime(|interrupt| doctor::run(args, context, interrupt)),
+        Command::Sim(args) => with_runtime(|interrupt| sim::run(args, context, interrupt)),
         Command::Show(args) => show::run(&args, context),
         Command::Link(args) => link::run(&args, context),
         Command::Edit(args) => edit::run(&args, context),

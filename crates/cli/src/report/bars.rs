@@ -102,6 +102,11 @@ impl Sink for Bars {
         Ok(())
     }
 
+    fn working(&mut self, done: f64, line: &str) {
+        // Parts of a thousand are finer than the bar.
+        self.show(0, "", Some(((done * 1_000.0) as u64, 1_000)), line);
+    }
+
     fn say(&mut self, line: &str) {
         let line = escape(line);
         // `println` is silent when nothing is drawn to a terminal; this sink only exists when there is one.

@@ -44,6 +44,10 @@ pub(crate) trait Sink: Send {
     fn say(&mut self, line: &str) {
         let _ = line;
     }
+    /// How far work of another kind is, 0 to 1, with a line for people.
+    fn working(&mut self, done: f64, line: &str) {
+        let _ = (done, line);
+    }
     /// Takes the bars away while another stream of the same terminal is written to.
     fn suspend(&mut self, write: &mut dyn FnMut()) {
         write();
@@ -168,6 +172,13 @@ impl Reporter {
         }
         if let Some(talk) = &mut self.lock().talk {
             talk.say(line);
+        }
+    }
+
+    /// Says how far work is that is no transfer: a bar, or a line now and then.
+    pub(crate) fn working(&self, done: f64, line: &str) {
+        if let Some(talk) = &mut self.lock().talk {
+            talk.working(done, line);
         }
     }
 

@@ -93,6 +93,12 @@ impl Sink for Plain {
         Ok(())
     }
 
+    fn working(&mut self, _: f64, line: &str) {
+        if self.is_due(0, State::Checking("working")) {
+            self.say(line);
+        }
+    }
+
     fn say(&mut self, line: &str) {
         // Nobody can be told that standard error is closed.
         let _ = write_line(&mut self.out, &escape(line));

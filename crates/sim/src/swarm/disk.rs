@@ -4,7 +4,7 @@
 //! the tags say.
 
 use super::content::{Content, Payload};
-use shoal_layout::{BlockRef, PieceIndex};
+use shoal_layout::{BlockRef, Layout, PieceIndex};
 use shoal_machine::Time;
 use shoal_pieces::Bitfield;
 use shoal_swarm::StoreOutcome;
@@ -43,6 +43,14 @@ impl Disk {
     /// What is there.
     pub(crate) fn written(&self) -> &Bitfield {
         &self.written
+    }
+
+    /// How many bytes of payload that is.
+    pub(crate) fn written_bytes(&self, layout: &Layout) -> u64 {
+        let last = PieceIndex(layout.pieces() - 1);
+        let whole = u64::from(self.written.count()) * u64::from(layout.payload_in(PieceIndex(0)));
+        let short = layout.payload_in(PieceIndex(0)) - layout.payload_in(last);
+        whole - if self.written.get(last) { u64::from(short) } else { 0 }
     }
 
     pub(crate) fn has(&self, piece: PieceIndex) -> bool {

@@ -160,6 +160,11 @@ impl PeerSite {
         self.disk.written()
     }
 
+    /// How many bytes of payload that is.
+    pub fn written_bytes(&self) -> u64 {
+        self.disk.written_bytes(self.content.info().layout())
+    }
+
     /// Whether everything is on its disk.
     pub fn is_complete(&self) -> bool {
         self.disk.written().is_full()
@@ -234,6 +239,9 @@ impl Surroundings for PeerSite {
         let mut config = SwarmConfig::new(self.content.info().hashes(), peer_id(self.id));
         config.listen_port = Some(addr_of(self.id).port());
         config.sequential = self.setup.sequential;
+        if let Some(neighbours) = self.setup.neighbours {
+            config.max_peers = neighbours;
+        }
         config.web_seeds = (0..self.setup.web_seeds.len()).map(|n| format!("sim://web-seed-{n}/")).collect();
         config.trackers = self.trackers.iter().map(|id| vec![format!("sim://{}/announce", id.0)]).collect();
         self.max_held_bytes = config.max_assembly_bytes + HELD_SLACK_BYTES;
@@ -241,13 +249,19 @@ impl Surroundings for PeerSite {
             events.push_back(self.ready().into());
         }
         events.push_back(HostEvent::Joined(SWARM).into());
+        if self.setup.free_rider {
+            events.push_back(Event::UploadSlots(0).into());
+        }
         if !self.setup.addresses.is_empty() {
             let addrs = self.setup.addresses.iter().map(|&id| addr_of(id)).collect();
             events.push_back(Event::Found { source: Source::User, addrs }.into());
         }
         let swarm = Swarm::new(config, self.knows_info, self.rng.fork_index("boot", self.boots));
-        let bounds =
-            HostConfig { up: self.setup.up, down: self.setup.down, max_connections: self.setup.max_connections };
+        if self.record.left_at.is_some() {
+            events.push_back(Event::Stop.into());
+        }
+        let up = if self.setup.free_rider { Some(0) } else { self.setup.up };
+        let bounds = HostConfig { up, down: self.setup.down, max_connections: self.setup.max_connections };
         Process::new(Host::new(bounds), swarm)
     }
 
@@ -319,6 +333,11 @@ impl Surroundings for PeerSite {
             Happening::Local(SwarmLocal::Read { token }) => self.upload_read(token, port),
             Happening::Local(SwarmLocal::Fetched { fetch }) => self.fetch_on(FetchKey(fetch), port, events),
             Happening::Local(SwarmLocal::Prepared) => events.push_back(self.ready().into()),
+            Happening::Local(SwarmLocal::Leave) => {
+                self.record.left_at.get_or_insert(now);
+                self.accepting = false;
+                events.push_back(Event::Stop.into());
+            }
             Happening::Local(SwarmLocal::Turn(_))
             | Happening::Datagram { .. }
             | Happening::Started
@@ -337,6 +356,7 @@ impl Surroundings for PeerSite {
             ProcessEffect::Swarm(effect) => self.carry_out_swarm(now, effect, port, events),
             ProcessEffect::Host(HostEffect::Credit(_, credit)) => events.push_back(Event::Credit(credit).into()),
             ProcessEffect::Host(HostEffect::UploadSlots(_, slots)) => {
+                let slots = if self.setup.free_rider { 0 } else { slots };
                 events.push_back(Event::UploadSlots(slots).into());
             }
             ProcessEffect::Host(HostEffect::Dial(_, addr)) => match node_of(addr) {

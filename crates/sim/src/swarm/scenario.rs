@@ -18,7 +18,7 @@ use super::peer::PeerSite;
 use super::rogue::{Misbehaviour, Rogue};
 use super::setup::{PeerRecord, PeerSetup};
 use super::tracker::Tracker;
-use super::{SwarmNode, SwarmSimulation};
+use super::{SwarmLocal, SwarmNode, SwarmSimulation};
 use crate::{Access, MachineNode, NodeId, Path, Simulation, Violation};
 use shoal_machine::{Rng, Time};
 use std::collections::BTreeMap;
@@ -122,6 +122,16 @@ impl Scenario {
         self.leeches.retain(|&leech| leech != node);
     }
 
+    /// A peer says goodbye at `at` and is gone, complete or not. The run waits for it still.
+    pub fn depart(&mut self, node: NodeId, at: Time) {
+        self.simulation.remind(node, at, SwarmLocal::Leave);
+    }
+
+    /// From one moment to another `side` and all others cannot reach each other.
+    pub fn part(&mut self, side: impl IntoIterator<Item = NodeId>, from: Time, to: Time) {
+        self.simulation.part(side, from, to);
+    }
+
     /// Every connection between two is lost.
     pub fn cut(&mut self, a: NodeId, b: NodeId, at: Time) {
         self.simulation.cut(a, b, at);
@@ -139,6 +149,11 @@ impl Scenario {
             !missing.is_empty()
         })?;
         Ok(self.report())
+    }
+
+    /// Goes on to `end` or until `condition` holds no more, which is looked at after every event; says whether it still holds.
+    pub fn run_while(&mut self, end: Time, condition: impl FnMut(&SwarmSimulation) -> bool) -> Result<bool, Violation> {
+        self.simulation.run_while(end, condition)
     }
 
     /// Goes on for so long, whoever is complete.

@@ -6,6 +6,7 @@ use crate::NodeId;
 use shoal_machine::Time;
 use shoal_swarm::WebSeedOutcome;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// What a peer is like.
 #[derive(Clone, Debug)]
@@ -26,6 +27,12 @@ pub struct PeerSetup {
     pub down: Option<u64>,
     /// Connections that it holds, at most.
     pub max_connections: usize,
+    /// Connections of its swarm, at most; `None` for the product's own default.
+    pub neighbours: Option<usize>,
+    /// Takes and gives nothing: it has no upload slots and no rate to upload at.
+    pub free_rider: bool,
+    /// Leaves in an orderly way so long after it is complete; `None` to stay.
+    pub leaves_after: Option<Duration>,
     /// Web seeds of its torrent (BEP 19).
     pub web_seeds: Vec<WebSeedSetup>,
     /// Addresses that its user typed.
@@ -47,6 +54,9 @@ impl Default for PeerSetup {
             down: None,
             // Chosen: more than one swarm holds.
             max_connections: 200,
+            neighbours: None,
+            free_rider: false,
+            leaves_after: None,
             web_seeds: Vec::new(),
             addresses: Vec::new(),
             check_every: 1,
@@ -61,6 +71,8 @@ pub struct PeerRecord {
     pub first_piece_at: Option<Time>,
     /// When it had everything.
     pub complete_at: Option<Time>,
+    /// When it left, if it was to.
+    pub left_at: Option<Time>,
     /// Whom it banned.
     pub banned: BTreeSet<NodeId>,
     /// Payload bytes of blocks that it sent.

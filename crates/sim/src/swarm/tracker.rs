@@ -14,14 +14,17 @@ const MAX_PEERS: usize = 50;
 #[derive(Debug)]
 pub struct Tracker {
     interval: Duration,
-    /// Who announced, with whether he is complete.
-    peers: BTreeMap<NodeId, bool>,
+    /// Who announced, with whether he is complete, in no order.
+    peers: Vec<(NodeId, bool)>,
+    /// Where each is among them.
+    places: BTreeMap<NodeId, usize>,
+    seeds: u32,
     rng: Rng,
 }
 
 impl Tracker {
     pub(crate) fn new(interval: Duration, rng: Rng) -> Tracker {
-        Tracker { interval, peers: BTreeMap::new(), rng }
+        Tracker { interval, peers: Vec::new(), places: BTreeMap::new(), seeds: 0, rng }
     }
 
     pub(crate) fn handle(
@@ -37,16 +40,47 @@ impl Tracker {
     }
 
     fn answer(&mut self, from: NodeId, announce: &Announce) -> Answer {
-        if announce.stopped {
-            self.peers.remove(&from);
-        } else {
-            self.peers.insert(from, announce.left == Some(0));
+        let complete = announce.left == Some(0);
+        match self.places.get(&from).copied() {
+            Some(place) if announce.stopped => {
+                self.places.remove(&from);
+                self.seeds -= u32::from(self.peers.swap_remove(place).1);
+                if let Some(&(moved, _)) = self.peers.get(place) {
+                    self.places.insert(moved, place);
+                }
+            }
+            Some(place) => {
+                let was = std::mem::replace(&mut self.peers[place].1, complete);
+                self.seeds = self.seeds + u32::from(complete) - u32::from(was);
+            }
+            None if announce.stopped => {}
+            None => {
+                self.places.insert(from, self.peers.len());
+                self.peers.push((from, complete));
+                self.seeds += u32::from(complete);
+            }
         }
-        let mut peers: Vec<NodeId> = self.peers.keys().copied().filter(|&peer| peer != from).collect();
-        self.rng.shuffle(&mut peers);
-        peers.truncate(MAX_PEERS.min(announce.num_want as usize));
-        let seeds = self.peers.values().filter(|&&complete| complete).count() as u32;
+        let peers = self.some_but(from, MAX_PEERS.min(announce.num_want as usize));
+        let seeds = self.seeds;
         let leeches = self.peers.len() as u32 - seeds;
         Answer { tracker: announce.tracker, peers, seeds, leeches, interval_s: self.interval.as_secs() as u32 }
+    }
+
+    /// So many of the others, or all, in a random order. Cost: a step for each that is named.
+    fn some_but(&mut self, from: NodeId, most: usize) -> Vec<NodeId> {
+        let mut named = Vec::with_capacity(most.min(self.peers.len()));
+        for begun in 0..self.peers.len() {
+            if named.len() == most {
+                break;
+            }
+            // Fisher-Yates, as far as it is looked at.
+            let chosen = begun + self.rng.index(self.peers.len() - begun);
+            self.peers.swap(begun, chosen);
+            for place in [begun, chosen] {
+                self.places.insert(self.peers[place].0, place);
+            }
+            named.extend(Some(self.peers[begun].0).filter(|&peer| peer != from));
+        }
+        named
     }
 }

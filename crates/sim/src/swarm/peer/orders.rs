@@ -8,7 +8,7 @@ use crate::swarm::packet::{Announce, SwarmPacket};
 use crate::swarm::process::{ProcessEvent, SWARM};
 use shoal_layout::{BlockRef, FileIndex};
 use shoal_machine::Time;
-use shoal_swarm::{Effect, Event, HostEvent, PeerKey, TrackerKey};
+use shoal_swarm::{Effect, Event, HostEvent, Notice, PeerKey, TrackerKey};
 use shoal_wire::{RawBlock, encode, encode_piece_header};
 use std::collections::VecDeque;
 
@@ -119,7 +119,12 @@ impl PeerSite {
                     port.datagram(node, SwarmPacket::Announce(Announce::new(tracker, &request)));
                 }
             }
-            (Effect::Notice(notice), _) => self.notice(now, notice),
+            (Effect::Notice(notice), _) => {
+                if let (Notice::Complete, Some(after)) = (&notice, self.setup.leaves_after) {
+                    port.later(after, SwarmLocal::Leave);
+                }
+                self.notice(now, notice);
+            }
             // No scenario has a model of these sources, so none is switched on.
             (Effect::Seek { .. } | Effect::DhtNode { .. }, _) => {}
             (Effect::Demand(demand), _) => events.push_back(HostEvent::Demand(SWARM, demand).into()),

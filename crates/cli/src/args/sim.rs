@@ -1,0 +1,137 @@
+//! The words of `shoal sim`: each experiment's flags, which are the keys of its scenario files too.
+
+use super::{FormatArg, JsonObjectArgs, TalkArgs, parse_piece_length};
+use crate::size::{Rate, parse_duration, parse_rate, parse_size};
+use clap::{Args, Subcommand, ValueHint};
+use shoal_sim::experiment::{Arrivals, Departure, Fault, latency, share};
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Ask the laboratory: shoal's own code in virtual time
+///
+/// What decides in a real transfer decides here too, unchanged; network, disks and clocks are simulated. The same seed gives
+/// the same run. docs/simulator.md says what the model has and what it has not.
+#[derive(Args, Debug, Clone)]
+pub(crate) struct SimArgs {
+    /// Which experiment
+    #[command(subcommand)]
+    pub(crate) experiment: Experiment,
+}
+
+/// The experiments.
+#[derive(Subcommand, Debug, Clone)]
+pub(crate) enum Experiment {
+    Swarm(Box<SwarmArgs>),
+}
+
+impl SimArgs {
+    /// How much it says.
+    pub(super) fn talk(&self) -> &TalkArgs {
+        match &self.experiment {
+            Experiment::Swarm(args) => &args.talk,
+        }
+    }
+}
+
+/// How long until so many machines have it?
+///
+/// Builds a swarm of seeds and leeches, runs it until every leech has everything, and prints how long that took beside the
+/// least time that any swarm could take. Exit code 0: all have it; 7: not at the end of --timeout; 1: something that must
+/// always hold did not (the line on standard error replays it).
+///
+/// FILE is a scenario: TOML with these flags as keys, as in `peers = 500`. A flag or its variable goes before the file.
+#[derive(Args, Debug, Clone)]
+#[command(arg_required_else_help = true)]
+pub(crate) struct SwarmArgs {
+    /// Scenario file
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) scenario: Option<PathBuf>,
+    /// Leeches: those that have nothing at first
+    #[arg(long, value_name = "N", default_value = "10")]
+    pub(crate) peers: u32,
+    /// Seeds: those that have everything from the beginning
+    #[arg(long, value_name = "K", default_value = "1")]
+    pub(crate) seeds: u32,
+    /// Size of what is shared
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_size)]
+    pub(crate) payload: u64,
+    /// Piece length, a power of two from 16KiB [default: as `shoal create` chooses]
+    #[arg(long, value_name = "SIZE", value_parser = parse_piece_length)]
+    pub(crate) piece_length: Option<u64>,
+    /// The torrent's format
+    #[arg(long, default_value = "hybrid")]
+    pub(crate) format: FormatArg,
+    /// Connections a peer, at most; a real transfer has 100
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub(crate) neighbours: usize,
+
+    /// Upload of each leech's line
+    #[arg(long, value_name = "RATE", default_value = "1MB", value_parser = parse_rate, help_heading = "Lines")]
+    pub(crate) up: Rate,
+    /// Download of each leech's line
+    #[arg(long, value_name = "RATE", default_value = "none", value_parser = parse_rate, help_heading = "Lines")]
+    pub(crate) down: Rate,
+    /// Upload of each seed's line [default: that of a leech]
+    #[arg(long, value_name = "RATE", value_parser = parse_rate, help_heading = "Lines")]
+    pub(crate) seed_up: Option<Rate>,
+    /// One way between two peers: a duration, or a range like 10ms..80ms of which each pair draws
+    #[arg(long, value_name = "DURATION", default_value = "20ms", value_parser = latency, help_heading = "Lines")]
+    pub(crate) latency: (Duration, Duration),
+    /// Each message is late by up to this
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_brief, help_heading = "Lines")]
+    pub(crate) jitter: Duration,
+    /// Chance that a packet is lost, as TCP feels it
+    #[arg(long, value_name = "SHARE", default_value = "0%", value_parser = share, help_heading = "Lines")]
+    pub(crate) loss: f64,
+
+    /// When leeches come: at-once, 'every 2s', 'poisson 2s' (the mean) or 'flash 1m' (many at first, then fewer)
+    #[arg(long, value_name = "WHEN", default_value = "at-once", help_heading = "Peers and faults")]
+    pub(crate) arrivals: Arrivals,
+    /// When leeches go: never, complete, 'complete 30s' or 'after 10m'
+    #[arg(long, value_name = "WHEN", default_value = "never", help_heading = "Peers and faults")]
+    pub(crate) leave: Departure,
+    /// Share of the leeches that upload nothing
+    #[arg(long, value_name = "SHARE", default_value = "0%", value_parser = share, help_heading = "Peers and faults")]
+    pub(crate) free_riders: f64,
+    /// What goes wrong, as in slow-disk=10%,resets=60s
+    ///
+    /// slow-disk=SHARE of the leeches write a piece in 2 s; full-disk=SHARE of them have no room for a minute; resets=MEAN time
+    /// until a connection is lost; partition=DURATION in which one half cannot reach the other; churn=MEAN time until a leech is
+    /// killed, to be back after 10 s; corrupt=CHANCE that a block is damaged on its way. SHARE more peers are liars= (damage
+    /// one block in five), mute= (send no block), flood= or garbage=.
+    #[arg(long, value_name = "FAULT", value_delimiter = ',', help_heading = "Peers and faults")]
+    pub(crate) faults: Vec<Fault>,
+
+    /// The run's seed: the same seed gives the same run
+    #[arg(long, value_name = "S", default_value = "1", help_heading = "Run")]
+    pub(crate) seed: u64,
+    /// Runs, with seeds from --seed on; a row for each
+    #[arg(long, value_name = "N", default_value = "1", help_heading = "Run")]
+    pub(crate) runs: NonZero<u32>,
+    /// Runs at a time; it changes no result [default: the number of processors]
+    #[arg(long, value_name = "N", help_heading = "Run")]
+    pub(crate) threads: Option<NonZero<usize>>,
+    /// Give a run up after this much virtual time [default: ten times the bound, and 10m]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Run")]
+    pub(crate) timeout: Option<Duration>,
+    /// Memory that may be used [default: what is free]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, help_heading = "Run")]
+    pub(crate) max_memory: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) json: JsonObjectArgs,
+    /// Write the run's course as CSV; - is standard output, instead of the table
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
+    pub(crate) csv: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) talk: TalkArgs,
+}
+
+/// Durations that may be shorter than a second.
+fn parse_brief(text: &str) -> Result<Duration, String> {
+    match latency(text) {
+        Ok((least, most)) if least == most => Ok(least),
+        _ => Err(format!("'{text}' is not a duration; write it like 5ms")),
+    }
+}
