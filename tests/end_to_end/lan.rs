@@ -119,3 +119,39 @@ fn libtorrent_finds_a_seed_of_ours() {
     // libtorrent says so a moment before it has written all.
     until("every byte is there", || tree::same(&source, &at("output/file")));
 }
+
+/// aria2 with local discovery and nothing else, at 10.99.0.1. It takes its time: minutes may pass between its announces.
+fn aria2(net: &Net, torrent: &Path, save: &Path, home: &Path, more: &[&str]) -> Process {
+    let port = format!("--listen-port={}", net.port());
+    let args = [
+        "--no-conf",
+        "--enable-dht=false",
+        "--bt-enable-lpd=true",
+        "--bt-lpd-interface=10.99.0.1",
+        &port,
+        "-d",
+        arg(save),
+    ];
+    Process::start("aria2c", &[&args[..], more, &[arg(torrent)]].concat(), home)
+}
+
+#[test]
+fn aria2_finds_a_seed_of_ours_and_is_found() {
+    let Some(net) = needs(&[Client::Aria2]) else { return };
+    let far = net.neighbour();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let source = tree::file(&at("source"), "file", 7, 3_000_000);
+    let torrent = create(&at("home"), &source, &at("file.torrent"), &["--format", "v1"]);
+    let (data, output, saved) = (at("source"), at("output"), at("saved"));
+    let seeding = there(&far, &at("far home"), &["seed", arg(&torrent), "--data", arg(&data), "--json"]);
+    event(&seeding, "listening", |_| ());
+    aria2(&net, &torrent, &saved, &at("aria2 home"), &["--seed-time=0"]).wait().expect(0);
+    tree::assert_same(&source, &saved.join("file"));
+    seeding.interrupt().expect(0);
+
+    let _theirs = aria2(&net, &torrent, &saved, &at("aria2 home"), &["--check-integrity=true", "--seed-ratio=0"]);
+    let fetching = there(&far, &at("far home"), &["download", arg(&torrent), "--output", arg(&output)]);
+    fetching.wait().expect(0);
+    tree::assert_same(&source, &output.join("file"));
+}
