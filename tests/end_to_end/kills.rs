@@ -118,7 +118,8 @@ impl Kills {
     }
 }
 
-/// What a run said first that it has, without the pieces that it had fetched by then.
+/// What a run said first that it has, without the pieces that it had fetched by then. Never too much: what `progress` counts was
+/// told before it. A piece told while it was on its way is not in it, so it may be too little by that.
 fn began_with(lines: &[String], source: &[u8]) -> u64 {
     let events: Vec<Value> = lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let Some(first) = events.iter().position(|event| event["event"] == "progress") else { return u64::MAX };
@@ -129,7 +130,7 @@ fn began_with(lines: &[String], source: &[u8]) -> u64 {
         let begin = event["index"].as_u64().unwrap() * piece_length;
         piece_length.min(total - begin)
     });
-    events[first]["done_bytes"].as_u64().unwrap() - fetched.sum::<u64>()
+    events[first]["done_bytes"].as_u64().unwrap().saturating_sub(fetched.sum::<u64>())
 }
 
 fn killed_again_and_again(length: usize, piece: (usize, &str), up: (u64, &str), seeds: u8, kill_within_ms: u64) {

@@ -30,6 +30,8 @@ mod names;
 #[cfg(test)]
 mod pex;
 #[cfg(test)]
+mod poison;
+#[cfg(test)]
 mod private;
 #[cfg(test)]
 mod stuck;

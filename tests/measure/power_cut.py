@@ -94,7 +94,8 @@ def began_with(seen):
     for at, event in enumerate(seen):
         if event["event"] == "progress":
             fetched = sum(1 for e in seen[:at] if e["event"] == "piece")
-            return event["done_bytes"] - fetched * piece_length
+            # A piece may have been told while the progress before it was on its way.
+            return max(0, event["done_bytes"] - fetched * piece_length)
     return None
 
 
