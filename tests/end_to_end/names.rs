@@ -4,14 +4,14 @@
 use crate::support::net::Net;
 use crate::support::process::Process;
 use crate::support::shoal::{QUIET, SHOAL, arg, download, seed, shoal};
-use crate::support::{skip, tree};
+use crate::support::trace::can_trace;
+use crate::support::tree;
 use shoal_layout::FileIndex;
 use shoal_metainfo::Torrent;
 use shoal_storage::Place;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 const PIECE: usize = 16_384;
 /// Bytes in each file: pieces lie over the borders of files.
@@ -84,9 +84,8 @@ fn calls(log: &str) -> impl Iterator<Item = &str> {
 
 #[test]
 fn no_name_opens_anything_outside_the_download_folder() {
-    let traces = Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success());
-    if !traces {
-        return skip("strace cannot trace here");
+    if !can_trace() {
+        return;
     }
     let net = Net::any();
     let folder = tempfile::tempdir().unwrap();

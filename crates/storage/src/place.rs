@@ -9,7 +9,7 @@
 //! follows none, whatever changes later. Where a download writes, nothing is resolved.
 
 use crate::FileStat;
-use crate::path::{SafePath, safe_paths};
+use crate::path::{SafePath, safe_component, safe_paths};
 use crate::source::{Source, SourceFile};
 use crate::sys;
 use rustix::io::Errno;
@@ -45,18 +45,21 @@ impl Place {
         let is_there = |path: &SafePath| {
             sys::open_below(&folder, path, sys::Access::Read).is_ok() || resolved(data, &folder, path).is_some()
         };
-        // Made for the first file that is under no other name.
-        let mut portable = None;
+        // Few torrents have names that are not portable, and a look at each file is what takes the time.
+        let is_portable =
+            |(_, path): &(u32, SafePath)| path.components().all(|name| safe_component(name, true) == name);
+        let portable =
+            if place.files.iter().all(is_portable) { Vec::new() } else { Place::safe(info, data, true).files };
         for (number, ((_, safe), file)) in place.files.iter_mut().zip(info.files()).enumerate() {
             let exact = SafePath::exact(root.into_iter().chain(file.path.components()));
             if let Some(exact) = exact.filter(|exact| exact != safe && is_there(exact)) {
                 *safe = exact;
-            } else if !is_there(safe) {
-                let portable = portable.get_or_insert_with(|| Place::safe(info, data, true).files);
-                let (_, path) = &portable[number];
-                if path != safe && is_there(path) {
-                    *safe = path.clone();
-                }
+            } else if let Some((_, portable)) = portable.get(number)
+                && portable != safe
+                && !is_there(safe)
+                && is_there(portable)
+            {
+                *safe = portable.clone();
             }
         }
         // The root's name is that of the first file, so it is taken before links are resolved.
