@@ -73,6 +73,9 @@ pub(crate) fn decode(payload: &[u8]) -> Option<PexMessage> {
     added.extend(flagged(&compact::<16>(text(b"added6")), text(b"added6.f")));
     let mut dropped = compact::<4>(text(b"dropped"));
     dropped.extend(compact::<16>(text(b"dropped6")));
+    // An IPv4 address may come among IPv6 ones (`::ffff:1.2.3.4`): it goes where it would be written.
+    added.sort_by_key(|peer| peer.addr.is_ipv6());
+    dropped.sort_by_key(SocketAddr::is_ipv6);
     added.truncate(MAX_PEX_PEERS);
     dropped.truncate(MAX_PEX_PEERS);
     Some(PexMessage { added, dropped })

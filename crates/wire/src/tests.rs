@@ -322,6 +322,16 @@ fn pex_keeps_fifty_and_passes_over_what_makes_no_address() {
 }
 
 #[test]
+fn an_ipv4_peer_named_among_ipv6_ones_goes_to_its_own() {
+    let mapped = [&[0; 10][..], &[0xff, 0xff, 1, 2, 3, 4, 0x1a, 0xe1]].concat();
+    let plain = [&[0x20; 16][..], &[0x1a, 0xe1]].concat();
+    let payload = [&b"d6:added636:"[..], &plain, &mapped, b"e"].concat();
+    let Ok(Extended::Pex(pex)) = extended_payload(extension_ids::UT_PEX, &payload) else { panic!() };
+    let named: Vec<String> = pex.added.iter().map(|peer| peer.addr.to_string()).collect();
+    assert_eq!(named, ["1.2.3.4:6881", "[2020:2020:2020:2020:2020:2020:2020:2020]:6881"]);
+}
+
+#[test]
 fn metadata_data_is_what_follows_its_dictionary() {
     let payload = b"d8:msg_typei1e5:piecei2e10:total_sizei34256eexyz";
     let expected = MetadataMessage::Data { piece: 2, total_size: 34256, data: b"xyz".to_vec() };
