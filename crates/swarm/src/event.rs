@@ -501,6 +501,7 @@ pub enum Notice {
     },
     /// The disk took a piece again.
     DiskRecovered,
-    /// Everything is closed; no effect follows.
+    /// Everything is closed; no effect follows, but the refusal of who still connects and the report of what was still being
+    /// written.
     Stopped,
 }

@@ -284,7 +284,8 @@ impl Peer {
                 (bytes / u128::from(BLOCK_LENGTH)).min(u128::from(most)) as u32 + 2
             }
         };
-        depth.clamp(FIRST_PIPELINE / 2, most)
+        // One that keeps fewer is asked for fewer, however few.
+        depth.clamp((FIRST_PIPELINE / 2).min(most), most)
     }
 
     fn shortest_round_trip(&self) -> Option<Duration> {

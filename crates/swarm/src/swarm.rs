@@ -17,6 +17,7 @@ mod requests;
 mod situation;
 mod storing;
 mod transfer;
+mod turnover;
 mod uploads;
 
 pub use progress::SwarmProgress;
@@ -109,6 +110,8 @@ pub struct Swarm<P> {
     upload_turn: Option<UploadTurn>,
     next_tick: Time,
     next_choke: Time,
+    /// When somebody lost his place last.
+    turned_over: Time,
     stopping: bool,
     stopped: bool,
     rng: Rng,
@@ -150,6 +153,7 @@ impl<P> Swarm<P> {
             upload_turn: None,
             next_tick: Time::ZERO,
             next_choke: Time::ZERO,
+            turned_over: Time::ZERO,
             stopping: false,
             stopped: false,
             rng: rng.fork("swarm"),

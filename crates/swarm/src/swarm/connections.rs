@@ -28,6 +28,11 @@ const MAX_LEFT_COMPLETE: usize = 4_096;
 /// behind is at most a pipeline.
 const MAX_UNREQUESTED_BYTES: u64 = 64 << 20;
 
+/// Whether one who lied is at this address; where an address is one host's, whatever the port.
+fn is_at(banned: &Sender, addr: SocketAddr) -> bool {
+    banned.addr == addr || (banned.addr.ip() == addr.ip() && is_one_hosts(addr.ip()))
+}
+
 impl<P> Swarm<P> {
     pub(super) fn connected(
         &mut self,
@@ -138,10 +143,11 @@ impl<P> Swarm<P> {
 
     /// Whether this one lied before: by its id, by where it listens, or, where an address is one peer's, by its address.
     pub(super) fn is_banned(&self, sender: Sender) -> bool {
-        self.banned.iter().any(|banned| {
-            let same_host = banned.addr.ip() == sender.addr.ip() && is_one_hosts(sender.addr.ip());
-            same_host || banned.addr == sender.addr || banned.peer_id == sender.peer_id
-        })
+        self.banned.iter().any(|banned| is_at(banned, sender.addr) || banned.peer_id == sender.peer_id)
+    }
+
+    fn is_banned_at(&self, addr: SocketAddr) -> bool {
+        self.banned.iter().any(|banned| is_at(banned, addr))
     }
 
     fn same_peer(&self, handshake: &Handshake) -> Option<PeerKey> {
@@ -292,10 +298,11 @@ impl<P> Swarm<P> {
 
     /// A block came for which there was no grant: late after a cancel, or never asked for.
     pub(super) fn unrequested(&mut self, key: PeerKey, block: shoal_wire::RawBlock, out: &mut Effects<Effect<P>>) {
+        // Of one who was let go it counts too (the simulator's I7: what came is verified, held or wasted).
+        self.wasted = self.wasted.saturating_add(u64::from(block.length));
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.last_received = self.now;
         peer.unrequested = peer.unrequested.saturating_add(u64::from(block.length));
-        self.wasted = self.wasted.saturating_add(u64::from(block.length));
         if peer.unrequested > MAX_UNREQUESTED_BYTES && peer.unrequested > peer.download.total() {
             self.ban_peer(key, DisconnectReason::Protocol("floods blocks that nobody asked for"), out);
         }
@@ -317,6 +324,7 @@ impl<P> Swarm<P> {
             self.check_snubbing(key, out);
             self.check_hash_requests(key, out);
         }
+        self.turn_over(out);
         self.exchange(out);
         self.check_slots(out);
         self.touch_all = true;
@@ -344,13 +352,19 @@ impl<P> Swarm<P> {
             let (seen_as, port) = (&self.seen_as, self.config.listen_port);
             let ours = |ip| Some(SocketAddr::new(seen_as.from(ip)?, port?));
             let Some(addr) = self.addresses.next(self.now, seeds_too, ours) else { break };
+            if self.is_banned_at(addr) {
+                // Named again, or for the first time: it had dialed us when it lied.
+                self.addresses.never(addr);
+                continue;
+            }
             out.push(Effect::Dial { addr });
         }
     }
 
     /// Tells whoever asks for peers whether more are needed.
     pub(super) fn tell_wants(&mut self) {
-        let wants = self.peers.len() < self.config.max_peers / 2 && !self.is_complete();
+        // Places that are taken by those who have nothing for us are as good as free: see `turnover.rs`.
+        let wants = (self.peers.len() < self.config.max_peers / 2 || self.is_stranded()) && !self.is_complete();
         self.schedule.want_peers(self.now, wants);
         self.seek.want_peers(wants);
     }

@@ -155,8 +155,10 @@ impl<P> Swarm<P> {
         transfer.picker.piece_lost(piece);
         transfer.count_piece(piece, true);
         let lacks_again = was_complete && !transfer.complete;
+        let mut dropped = Vec::new();
         for peer in self.peers.values_mut() {
             let key = peer.key;
+            dropped.extend(peer.uploads.iter().filter(|block| block.piece == piece).map(|&block| (key, block)));
             peer.uploads.retain(|block| block.piece != piece);
             if let Some(id) = peer.extensions.as_ref().and_then(|extensions| extensions.lt_donthave) {
                 out.push(Effect::Send {
@@ -170,6 +172,10 @@ impl<P> Swarm<P> {
                 let message = Message::Extended { id, message: Extended::UploadOnly(false) };
                 out.push(Effect::Send { peer: key, message });
             }
+        }
+        // Else they would wait for it until they call it snubbing (BEP 6).
+        for (key, block) in dropped {
+            self.refuse(key, super::requests::raw(block), out);
         }
         self.recount_wanted();
     }

@@ -85,7 +85,7 @@ impl<P> Swarm<P> {
     }
 
     /// Says that a request will not be answered, to those who understand it (BEP 6).
-    fn refuse(&mut self, key: PeerKey, asked: RawBlock, out: &mut Effects<Effect<P>>) {
+    pub(super) fn refuse(&mut self, key: PeerKey, asked: RawBlock, out: &mut Effects<Effect<P>>) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         if peer.fast() {
             peer.last_sent = self.now;

@@ -3,6 +3,7 @@
 mod announcing;
 mod cases;
 mod exchange;
+mod found;
 mod hostile;
 mod leeching;
 mod script;
