@@ -3,12 +3,14 @@
 //! The other driver of the product's machines. [`Simulation`] holds nodes and what happens next; a [`Node`] is anything that
 //! sees happenings and acts through its [`Port`], and [`MachineNode`] makes one of any `shoal_machine::Machine`. The module
 //! [`swarm`] does so for the product's swarm, with virtual disks, trackers and rogues, and a small language for scenarios.
+//! [`faults`] runs swarms in which everything goes wrong, from a seed.
 //! [`Sectors`] is a disk under a download's journal that loses what was not synced.
 //!
 //! Invariant: a run is a function of its seed and its setup. Nothing here knows a thread, a clock or an address.
 
 mod digest;
 pub mod experiment;
+pub mod faults;
 mod link;
 mod net;
 mod node;

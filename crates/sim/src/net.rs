@@ -154,8 +154,8 @@ pub(crate) struct NodeNet<P> {
     pub(crate) running: bool,
     pub(crate) wake_at: Option<Time>,
     pub(crate) digest: Digest,
-    /// Wakes since time last went on.
-    pub(crate) wakes_at_once: (Time, u32),
+    /// A second since the world began, and the wakes within it.
+    pub(crate) wakes_within: (u64, u32),
     sequence: u64,
     /// What this node caused for itself before this belongs to a process that is dead.
     born_at: u64,
@@ -179,7 +179,7 @@ impl<P: Packet> NodeNet<P> {
             running: false,
             wake_at: None,
             digest: Digest::new(),
-            wakes_at_once: (Time::ZERO, 0),
+            wakes_within: (0, 0),
             sequence: 0,
             born_at: 0,
             links_opened: 0,

@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-/// Wakes of a node at one instant, at most: more is a timer storm (reliability.md I10). Chosen.
-const MAX_WAKES_AT_ONCE: u32 = 1_000;
+/// Wakes of a node within a second, at most: more is a timer storm (reliability.md I10).
+const MAX_WAKES_A_SECOND: u32 = 1_000;
 
 /// Something that must hold did not.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -101,6 +101,12 @@ impl<N: Node> Simulation<N> {
     /// What lies between two nodes. For links opened from now on.
     pub fn set_path(&mut self, a: NodeId, b: NodeId, path: Path) {
         self.topology.paths.insert((a.min(b), a.max(b)), path);
+    }
+
+    /// All paths are clear from now on; links that are to be lost still are.
+    pub fn clear_paths(&mut self) {
+        self.topology.default_path = Path::CLEAR;
+        self.topology.paths.clear();
     }
 
     /// The node's process starts at `at`.
@@ -242,12 +248,13 @@ fn schedule_wake<P: Packet, L>(port: &mut Port<'_, P, L>, deadline: Option<Time>
     }
     port.net.wake_at = Some(at);
     port.cause_here(at, Pending::Wake);
-    let (since, wakes) = &mut port.net.wakes_at_once;
-    if *since != port.now {
-        (*since, *wakes) = (port.now, 0);
+    let second = port.now.as_micros() / 1_000_000;
+    let (within, wakes) = &mut port.net.wakes_within;
+    if *within != second {
+        (*within, *wakes) = (second, 0);
     }
     *wakes += 1;
-    if *wakes > MAX_WAKES_AT_ONCE { Err("timer storm (I10)".to_owned()) } else { Ok(()) }
+    if *wakes > MAX_WAKES_A_SECOND { Err("timer storm (I10)".to_owned()) } else { Ok(()) }
 }
 
 /// What something in the queue is to its node.

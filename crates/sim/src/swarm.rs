@@ -5,17 +5,20 @@
 //!
 //! Not modelled here: bytes of payload, HTTP (a web seed is its rate, its delay and its manners), TCP's own control of its rate.
 
+mod act;
 mod content;
 mod disk;
 mod packet;
 mod peer;
 mod process;
+mod referee;
 mod rogue;
 mod scenario;
 mod setup;
 mod tracker;
 mod web_seed;
 
+pub use act::Act;
 pub use content::{Content, Kind, Payload, Tag};
 pub use disk::DiskSetup;
 pub use packet::{Announce, Answer, SwarmPacket};
@@ -24,7 +27,7 @@ pub use process::{Process, ProcessEffect, ProcessEvent};
 pub use rogue::{Misbehaviour, Rogue};
 pub use scenario::{Report, Scenario};
 pub use setup::{PeerRecord, PeerSetup};
-pub use tracker::Tracker;
+pub use tracker::{Tracker, TrackerMood};
 pub use web_seed::{WebSeedKind, WebSeedSetup};
 
 use crate::{Happening, LinkId, MachineNode, Node, NodeId, Port, Simulation};
@@ -82,6 +85,8 @@ pub enum SwarmLocal {
     Turn(LinkId),
     /// A peer leaves.
     Leave,
+    /// Something befalls the node.
+    Act(Act),
 }
 
 impl Node for SwarmNode {

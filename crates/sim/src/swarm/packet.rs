@@ -51,6 +51,8 @@ pub struct Answer {
     pub leeches: u32,
     /// Until the next regular announce.
     pub interval_s: u32,
+    /// It is an error, and nothing else counts.
+    pub refused: bool,
 }
 
 impl Announce {

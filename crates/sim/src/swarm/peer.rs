@@ -11,15 +11,17 @@ mod fetching;
 mod orders;
 mod reading;
 
+use super::act::Act;
 use super::content::{Content, Payload};
 use super::disk::Disk;
 use super::packet::SwarmPacket;
 use super::process::{Process, ProcessEffect, ProcessEvent, SWARM};
+use super::referee::Referee;
 use super::setup::{PeerRecord, PeerSetup};
-use super::web_seed::Fetch;
+use super::web_seed::{Fetch, WebSeedKind};
 use super::{SwarmLocal, addr_of, node_of, peer_id};
 use crate::{Happening, LinkId, NodeId, Port, Surroundings};
-use shoal_layout::{BlockRef, Selection};
+use shoal_layout::{BlockRef, FileIndex, PieceIndex, Selection};
 use shoal_machine::{Rng, Time};
 use shoal_metainfo::PieceLayers;
 use shoal_pieces::Bitfield;
@@ -89,6 +91,8 @@ pub struct PeerSite {
     rng: Rng,
     /// Boots so far: each gives the machine another stream of randomness.
     boots: u64,
+    /// Whether its processes keep a log.
+    pub(super) watched: bool,
     disk: Disk,
     knows_info: bool,
     record: PeerRecord,
@@ -106,6 +110,8 @@ pub struct PeerSite {
     accepting: bool,
     received_bytes: u64,
     verified_bytes: u64,
+    /// Of blocks that nobody asked for, drained.
+    unrequested_bytes: u64,
     max_held_bytes: u64,
     /// Happenings since sums and the swarm's own invariants were checked.
     unchecked: Cell<u32>,
@@ -121,7 +127,14 @@ impl PeerSite {
         rng: Rng,
     ) -> PeerSite {
         let pieces = content.pieces();
-        let written = if setup.seed { Bitfield::full(pieces) } else { Bitfield::new(pieces) };
+        let mut written = if setup.seed { Bitfield::full(pieces) } else { Bitfield::new(pieces) };
+        for (piece, _) in (0..pieces).zip(&setup.pieces).filter(|(_, has)| **has) {
+            written.set(PieceIndex(piece));
+        }
+        // What lies wholly in padding is always there.
+        for piece in (0..pieces).map(PieceIndex).filter(|&piece| content.info().layout().payload_in(piece) == 0) {
+            written.set(piece);
+        }
         PeerSite {
             disk: Disk::new(setup.disk.clone(), written),
             knows_info: !setup.magnet,
@@ -131,6 +144,7 @@ impl PeerSite {
             id,
             rng,
             boots: 0,
+            watched: false,
             record: PeerRecord::default(),
             held_bytes: Arc::default(),
             connections: BTreeMap::new(),
@@ -144,6 +158,7 @@ impl PeerSite {
             accepting: true,
             received_bytes: 0,
             verified_bytes: 0,
+            unrequested_bytes: 0,
             max_held_bytes: 0,
             unchecked: Cell::new(0),
             violation: None,
@@ -165,9 +180,54 @@ impl PeerSite {
         self.disk.written_bytes(self.content.info().layout())
     }
 
-    /// Whether everything is on its disk.
+    /// Whether everything that it wants is on its disk.
     pub fn is_complete(&self) -> bool {
-        self.disk.written().is_full()
+        if self.setup.files.is_empty() {
+            return self.disk.written().is_full();
+        }
+        let (layout, selection) = (self.content.info().layout(), self.selection());
+        let mut pieces = (0..layout.pieces()).map(PieceIndex);
+        pieces.all(|piece| self.disk.has(piece) || !selection.piece(layout, piece))
+    }
+
+    /// Nothing goes wrong here any more, and it lies no more.
+    pub(super) fn calm(&mut self) {
+        self.disk.heal();
+        self.setup.lies = 0.0;
+        self.setup.web_seeds.iter_mut().for_each(|seed| seed.kind = WebSeedKind::Honest);
+    }
+
+    fn selection(&self) -> Selection {
+        let wants = |file: FileIndex| self.setup.files.get(file.as_usize()).copied().unwrap_or(true);
+        Selection::by(self.content.info().layout(), wants)
+    }
+
+    /// Something befalls this process.
+    fn befall(&mut self, act: Act, events: &mut VecDeque<ProcessEvent>) {
+        let any = |piece: u32| PieceIndex(piece % self.content.pieces());
+        match act {
+            Act::RefuseWrites(refuses) => self.disk.refuses_writes = refuses,
+            Act::FailReads(fails) => self.disk.fails_reads = fails,
+            Act::FailSyncs(fails) => {
+                self.disk.fails_syncs = fails;
+                events.push_back(Event::SyncFailing(fails).into());
+            }
+            Act::SlowWrites(write) => self.disk.setup.write = write,
+            Act::Rot(piece) => self.disk.rot(any(piece)),
+            Act::Lose(piece) => {
+                let piece = any(piece);
+                if self.content.info().layout().payload_in(piece) > 0 && self.disk.lose(piece) {
+                    events.push_back(Event::Lost(piece).into());
+                }
+            }
+            Act::PowerCut => self.disk.cut = true,
+            Act::Select(files) => {
+                self.setup.files = files;
+                events.push_back(Event::Select(self.selection()).into());
+            }
+            Act::WebSeeds(kind) => self.setup.web_seeds.iter_mut().for_each(|seed| seed.kind = kind),
+            Act::Mood(_) => {}
+        }
     }
 
     fn violated(&mut self, what: impl FnOnce() -> String) {
@@ -181,7 +241,7 @@ impl PeerSite {
             info: Arc::clone(self.content.info()),
             layers,
             have: self.disk.written().clone(),
-            selection: Selection::all(self.content.info().layout()),
+            selection: self.selection(),
         }
     }
 
@@ -192,7 +252,7 @@ impl PeerSite {
         self.uploads.clear();
         self.announces.clear();
         self.fetches.clear();
-        (self.received_bytes, self.verified_bytes) = (0, 0);
+        (self.received_bytes, self.verified_bytes, self.unrequested_bytes) = (0, 0, 0);
         self.accepting = true;
     }
 
@@ -202,9 +262,17 @@ impl PeerSite {
         self.connections.insert(link, connection);
     }
 
+    /// A plain peer neither says nor sees the bits of what it does not speak.
+    fn forget_extensions(&self, handshake: &mut Handshake) {
+        if self.setup.plain {
+            handshake.reserved = [0; 8];
+        }
+    }
+
     fn our_handshake(&self) -> SwarmPacket {
         let hashes = self.content.info().hashes();
-        let handshake = Handshake::new(hashes.wire(), peer_id(self.id), hashes.v2.is_some(), false);
+        let mut handshake = Handshake::new(hashes.wire(), peer_id(self.id), hashes.v2.is_some(), false);
+        self.forget_extensions(&mut handshake);
         SwarmPacket::Bytes(handshake.encode().to_vec())
     }
 
@@ -235,10 +303,13 @@ impl Surroundings for PeerSite {
 
     fn boot(&mut self, _now: Time, events: &mut VecDeque<ProcessEvent>) -> Process {
         self.forget_process();
+        // What the last process held may lie in the queue still.
+        self.held_bytes = Arc::default();
         self.boots += 1;
         let mut config = SwarmConfig::new(self.content.info().hashes(), peer_id(self.id));
         config.listen_port = Some(addr_of(self.id).port());
         config.sequential = self.setup.sequential;
+        config.serve_only = self.setup.serve_only;
         if let Some(neighbours) = self.setup.neighbours {
             config.max_peers = neighbours;
         }
@@ -262,7 +333,10 @@ impl Surroundings for PeerSite {
         }
         let up = if self.setup.free_rider { Some(0) } else { self.setup.up };
         let bounds = HostConfig { up, down: self.setup.down, max_connections: self.setup.max_connections };
-        Process::new(Host::new(bounds), swarm)
+        let referee = (self.setup.check_every > 0).then(|| Box::new(Referee::new(self.setup.serve_only)));
+        let mut process = Process::new(Host::new(bounds), swarm, referee);
+        process.log = self.watched.then(VecDeque::new);
+        process
     }
 
     fn see(
@@ -273,7 +347,10 @@ impl Surroundings for PeerSite {
         events: &mut VecDeque<ProcessEvent>,
     ) {
         match happening {
-            Happening::Stopped => self.forget_process(),
+            Happening::Stopped => {
+                self.disk.process_ended(now, &mut self.rng);
+                self.forget_process();
+            }
             Happening::Opened { link, .. } if !self.accepting => port.reset(link),
             Happening::Opened { link, from } => {
                 // The other side's port is one that its system chose.
@@ -291,7 +368,11 @@ impl Surroundings for PeerSite {
             Happening::Refused { link } | Happening::Closed { link } => self.closed(link, events),
             Happening::Packet { link, packet } => self.arrived(link, packet, port, events),
             Happening::Datagram { packet: SwarmPacket::Answer(answer), .. } => {
-                if self.announces.remove(&answer.tracker).is_some() {
+                let asked = self.announces.remove(&answer.tracker).is_some();
+                if asked && answer.refused {
+                    let result = Err(SourceError::new(SourceErrorKind::Refusal, "not now"));
+                    events.push_back(Event::Announced { tracker: TrackerKey(answer.tracker), result }.into());
+                } else if asked {
                     let reply = AnnounceReply {
                         interval: Some(Duration::from_secs(u64::from(answer.interval_s))),
                         seeds: Some(answer.seeds),
@@ -330,7 +411,8 @@ impl Surroundings for PeerSite {
                 }
                 events.push_back(Event::Stored { piece, outcome }.into());
             }
-            Happening::Local(SwarmLocal::Read { token }) => self.upload_read(token, port),
+            Happening::Local(SwarmLocal::Read { token }) => self.upload_read(token, port, events),
+            Happening::Local(SwarmLocal::Act(act)) => self.befall(act, events),
             Happening::Local(SwarmLocal::Fetched { fetch }) => self.fetch_on(FetchKey(fetch), port, events),
             Happening::Local(SwarmLocal::Prepared) => events.push_back(self.ready().into()),
             Happening::Local(SwarmLocal::Leave) => {
@@ -375,10 +457,14 @@ impl Surroundings for PeerSite {
         if let Some(violation) = &self.violation {
             return Err(violation.clone());
         }
+        if let Some(referee) = &machine.referee {
+            referee.verdict()?;
+        }
         self.unchecked.set(self.unchecked.get().wrapping_add(1));
         if self.unchecked.get() == self.setup.check_every {
             self.unchecked.set(0);
             self.check_bytes(&machine.swarm)?;
+            machine.referee.as_ref().map_or(Ok(()), |referee| referee.inspect())?;
             machine.swarm.check_invariants();
             machine.host.check_invariants();
         }

@@ -4,11 +4,23 @@
 //! decision passes any other way than it does there.
 
 use super::content::Payload;
+use super::referee::Referee;
 use shoal_machine::{Effects, Machine, Time, Wake};
 use shoal_swarm::{Effect, Event, Host, HostEffect, HostEvent, Swarm, SwarmKey};
+use std::collections::VecDeque;
 
 /// The one swarm's number.
 pub(super) const SWARM: SwarmKey = SwarmKey(0);
+
+/// Lines of a log, at most.
+const MAX_LOG: usize = 20_000;
+
+fn note(log: &mut VecDeque<String>, line: String) {
+    if log.len() >= MAX_LOG {
+        log.pop_front();
+    }
+    log.push_back(line);
+}
 
 /// A host and a swarm.
 #[derive(Debug)]
@@ -17,6 +29,10 @@ pub struct Process {
     pub host: Host,
     /// What decides for the torrent.
     pub swarm: Swarm<Payload>,
+    /// Who watches the swarm, where somebody does.
+    pub(super) referee: Option<Box<Referee>>,
+    /// What the swarm was told and ordered last, where somebody wants to read it.
+    pub(super) log: Option<VecDeque<String>>,
     swarm_effects: Effects<Effect<Payload>>,
     host_effects: Effects<HostEffect>,
 }
@@ -43,8 +59,23 @@ pub enum ProcessEffect {
 
 impl Process {
     /// The two, at their start.
-    pub fn new(host: Host, swarm: Swarm<Payload>) -> Process {
-        Process { host, swarm, swarm_effects: Effects::new(), host_effects: Effects::new() }
+    pub(super) fn new(host: Host, swarm: Swarm<Payload>, referee: Option<Box<Referee>>) -> Process {
+        Process { host, swarm, referee, log: None, swarm_effects: Effects::new(), host_effects: Effects::new() }
+    }
+
+    /// What the swarm was told and ordered last, oldest first; empty where nobody watches.
+    pub fn log(&self) -> impl Iterator<Item = &str> {
+        self.log.iter().flatten().map(String::as_str)
+    }
+
+    fn handle_swarm(&mut self, now: Time, event: Event<Payload>) {
+        if let Some(log) = &mut self.log {
+            note(log, format!("{now:?} {event:?}"));
+        }
+        if let Some(referee) = &mut self.referee {
+            referee.event(&event);
+        }
+        self.swarm.handle(now, event, &mut self.swarm_effects);
     }
 }
 
@@ -78,14 +109,25 @@ impl Machine for Process {
                     self.host.handle(now, HostEvent::Wake, &mut self.host_effects);
                 }
                 if is_due(self.swarm.deadline()) {
-                    self.swarm.handle(now, Event::Wake, &mut self.swarm_effects);
+                    self.handle_swarm(now, Event::Wake);
                 }
             }
-            ProcessEvent::Swarm(event) => self.swarm.handle(now, event, &mut self.swarm_effects),
+            ProcessEvent::Swarm(event) => self.handle_swarm(now, event),
             ProcessEvent::Host(event) => self.host.handle(now, event, &mut self.host_effects),
         }
         self.host_effects.drain().for_each(|effect| out.push(ProcessEffect::Host(effect)));
-        self.swarm_effects.drain().for_each(|effect| out.push(ProcessEffect::Swarm(effect)));
+        for effect in self.swarm_effects.drain() {
+            if let Some(referee) = &mut self.referee {
+                referee.effect(&effect);
+            }
+            if let Some(log) = &mut self.log {
+                note(log, format!("    {effect:?}"));
+            }
+            out.push(ProcessEffect::Swarm(effect));
+        }
+        if let Some(referee) = &mut self.referee {
+            referee.settle();
+        }
     }
 
     fn deadline(&self) -> Option<Time> {

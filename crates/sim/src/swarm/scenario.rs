@@ -13,15 +13,16 @@
 //! assert!(report.record(leeches[0]).complete_at.is_some());
 //! ```
 
+use super::act::Act;
 use super::content::{Content, Kind};
 use super::peer::PeerSite;
 use super::rogue::{Misbehaviour, Rogue};
 use super::setup::{PeerRecord, PeerSetup};
-use super::tracker::Tracker;
+use super::tracker::{Tracker, TrackerMood};
 use super::{SwarmLocal, SwarmNode, SwarmSimulation};
 use crate::{Access, MachineNode, NodeId, Path, Simulation, Violation};
 use shoal_machine::{Rng, Time};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,17 +35,25 @@ pub struct Scenario {
     trackers: Vec<NodeId>,
     /// Peers that are waited for.
     leeches: Vec<NodeId>,
+    /// Peers that left for good.
+    left: BTreeSet<NodeId>,
 }
 
 impl Scenario {
     /// An empty swarm around a torrent of `length` bytes.
     pub fn new(seed: u64, kind: Kind, length: u64, piece_length: u32) -> Scenario {
+        Scenario::of(seed, Content::new(kind, length, piece_length, seed))
+    }
+
+    /// An empty swarm around this torrent.
+    pub fn of(seed: u64, content: Content) -> Scenario {
         Scenario {
             simulation: Simulation::new(seed),
             rng: Rng::new(seed).fork("scenario"),
-            content: Arc::new(Content::new(kind, length, piece_length, seed)),
+            content: Arc::new(content),
             trackers: Vec::new(),
             leeches: Vec::new(),
+            left: BTreeSet::new(),
         }
     }
 
@@ -89,8 +98,17 @@ impl Scenario {
 
     /// One who does not keep to the protocol.
     pub fn rogue(&mut self, misbehaviour: Misbehaviour, access: Access) -> NodeId {
+        self.add_rogue(misbehaviour, access, false)
+    }
+
+    /// The same, and it dials whom its tracker names.
+    pub fn intruder(&mut self, misbehaviour: Misbehaviour, access: Access) -> NodeId {
+        self.add_rogue(misbehaviour, access, true)
+    }
+
+    fn add_rogue(&mut self, misbehaviour: Misbehaviour, access: Access, dials: bool) -> NodeId {
         let rng = self.node_rng();
-        let rogue = Rogue::new(misbehaviour, Arc::clone(&self.content), self.trackers.clone(), rng);
+        let rogue = Rogue::new(misbehaviour, Arc::clone(&self.content), self.trackers.clone(), dials, rng);
         let id = self.simulation.add(SwarmNode::Rogue(Box::new(rogue)), access);
         self.simulation.start(id, Time::ZERO);
         id
@@ -119,6 +137,7 @@ impl Scenario {
     /// A process is killed and stays away; it is not waited for.
     pub fn leave(&mut self, node: NodeId, at: Time) {
         self.simulation.stop(node, at);
+        self.left.insert(node);
         self.leeches.retain(|&leech| leech != node);
     }
 
@@ -137,18 +156,65 @@ impl Scenario {
         self.simulation.cut(a, b, at);
     }
 
+    /// Every connection is lost, now.
+    pub fn cut_all(&mut self) {
+        let (now, nodes) = (self.simulation.now(), self.simulation.next_id().0);
+        for a in 0..nodes {
+            (a + 1..nodes).for_each(|b| self.simulation.cut(NodeId(a), NodeId(b), now));
+        }
+    }
+
+    /// A process is killed because its machine loses its power, and comes back: what was not synced may be lost.
+    pub fn power_cut(&mut self, node: NodeId, at: Time, pause: Duration) {
+        self.befall(node, at, Act::PowerCut);
+        self.restart(node, at, pause);
+    }
+
+    /// Something befalls a node.
+    pub fn befall(&mut self, node: NodeId, at: Time, act: Act) {
+        self.simulation.remind(node, at, SwarmLocal::Act(act));
+    }
+
+    /// From now on nothing goes wrong: paths are clear, disks and trackers and web seeds work, liars tell the truth, rogues
+    /// are gone, and all others run.
+    pub fn calm(&mut self) {
+        let now = self.simulation.now();
+        self.simulation.clear_paths();
+        for id in (0..self.simulation.next_id().0).map(NodeId) {
+            match self.simulation.node_mut(id) {
+                SwarmNode::Peer(peer) => {
+                    peer.surroundings_mut().calm();
+                    self.simulation.remind(id, now, SwarmLocal::Act(Act::FailSyncs(false)));
+                }
+                SwarmNode::Tracker(tracker) => tracker.mood = TrackerMood::Helpful,
+                SwarmNode::Rogue(_) => {
+                    self.simulation.stop(id, now);
+                    continue;
+                }
+            }
+            if !self.left.contains(&id) {
+                self.simulation.start(id, now);
+            }
+        }
+    }
+
     /// Goes on until every leech is complete, or the limit is reached.
     pub fn run(&mut self, limit: Duration) -> Result<Report, Violation> {
         let end = self.simulation.now() + limit;
-        let mut missing = self.leeches.clone();
-        self.simulation.run_while(end, |simulation| {
-            // Only the last of those that are not complete is looked at each time.
-            while missing.last().is_some_and(|&leech| is_complete(simulation, leech)) {
-                missing.pop();
+        loop {
+            let mut missing = self.leeches.clone();
+            let goes_on = self.simulation.run_while(end, |simulation| {
+                // Only the last of those that are not complete is looked at each time.
+                while missing.last().is_some_and(|&leech| is_complete(simulation, leech)) {
+                    missing.pop();
+                }
+                !missing.is_empty()
+            })?;
+            // One that was complete may have lost a piece meanwhile.
+            if goes_on || self.leeches.iter().all(|&leech| is_complete(&self.simulation, leech)) {
+                return Ok(self.report());
             }
-            !missing.is_empty()
-        })?;
-        Ok(self.report())
+        }
     }
 
     /// Goes on to `end` or until `condition` holds no more, which is looked at after every event; says whether it still holds.
@@ -160,6 +226,23 @@ impl Scenario {
     pub fn run_for(&mut self, time: Duration) -> Result<Report, Violation> {
         self.simulation.run_until(self.simulation.now() + time)?;
         Ok(self.report())
+    }
+
+    /// A peer's processes that start from now on keep a log of what their swarm was told and ordered.
+    pub fn watch(&mut self, node: NodeId) {
+        if let SwarmNode::Peer(peer) = self.simulation.node_mut(node) {
+            peer.surroundings_mut().watched = true;
+        }
+    }
+
+    /// The log of a watched peer's process that runs.
+    pub fn log(&self, node: NodeId) -> Vec<String> {
+        match self.simulation.node(node) {
+            SwarmNode::Peer(peer) => {
+                peer.machine().map_or_else(Vec::new, |process| process.log().map(str::to_owned).collect())
+            }
+            SwarmNode::Tracker(_) | SwarmNode::Rogue(_) => Vec::new(),
+        }
     }
 
     /// The simulation, for a closer look.
@@ -207,6 +290,11 @@ impl Report {
     /// Whether every leech has everything.
     pub fn is_complete(&self) -> bool {
         self.leeches.values().all(|&complete| complete)
+    }
+
+    /// All peers with a machine.
+    pub fn peers(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.records.keys().copied()
     }
 
     /// What one peer went through. Panics if it is no peer with a machine.

@@ -19,6 +19,14 @@ pub struct PeerSetup {
     pub lies: f64,
     /// Its disk.
     pub disk: DiskSetup,
+    /// The files that it wants, one entry a file; empty for all.
+    pub files: Vec<bool>,
+    /// Pieces that it starts with, one entry a piece; empty for none, or all of a seed.
+    pub pieces: Vec<bool>,
+    /// Speaks neither the fast extension nor the extension protocol (BEP 6, 10), as old clients.
+    pub plain: bool,
+    /// Serves what it has and fetches nothing.
+    pub serve_only: bool,
     /// Fetches in order.
     pub sequential: bool,
     /// Bytes per second that it lets itself send; `None` for no limit but its line.
@@ -49,6 +57,10 @@ impl Default for PeerSetup {
             seed: false,
             lies: 0.0,
             disk: DiskSetup::default(),
+            files: Vec::new(),
+            pieces: Vec::new(),
+            plain: false,
+            serve_only: false,
             sequential: false,
             up: None,
             down: None,
@@ -87,6 +99,8 @@ pub struct PeerRecord {
     pub fetches: u32,
     /// What became of web seeds that failed, by their place in the setup.
     pub web_seed_troubles: Vec<(u32, WebSeedOutcome, String)>,
+    /// When its swarm was stopped last.
+    pub stopped_at: Option<Time>,
     /// Notices that the disk refused.
     pub disk_troubles: u32,
 }

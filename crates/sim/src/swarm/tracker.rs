@@ -1,6 +1,7 @@
 //! A tracker: knows who announced, names some of them to the others (BEP 3).
 
 use super::SwarmLocal;
+use super::act::Act;
 use super::packet::{Announce, Answer, SwarmPacket};
 use crate::{Happening, NodeId, Port};
 use shoal_machine::{Rng, Time};
@@ -10,9 +11,25 @@ use std::time::Duration;
 /// Peers named in one answer, at most (as trackers do; BEP 3 has 50 as default).
 const MAX_PEERS: usize = 50;
 
+/// How a tracker answers.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum TrackerMood {
+    /// As it should.
+    Helpful,
+    /// Not at all.
+    Dead,
+    /// With an error.
+    Refusing,
+    /// With addresses at which nobody is.
+    Lying,
+    /// With nobody.
+    Forgetful,
+}
+
 /// One tracker of one torrent.
 #[derive(Debug)]
 pub struct Tracker {
+    pub(crate) mood: TrackerMood,
     interval: Duration,
     /// Who announced, with whether he is complete, in no order.
     peers: Vec<(NodeId, bool)>,
@@ -24,7 +41,7 @@ pub struct Tracker {
 
 impl Tracker {
     pub(crate) fn new(interval: Duration, rng: Rng) -> Tracker {
-        Tracker { interval, peers: Vec::new(), places: BTreeMap::new(), seeds: 0, rng }
+        Tracker { mood: TrackerMood::Helpful, interval, peers: Vec::new(), places: BTreeMap::new(), seeds: 0, rng }
     }
 
     pub(crate) fn handle(
@@ -33,9 +50,13 @@ impl Tracker {
         happening: Happening<SwarmPacket, SwarmLocal>,
         port: &mut Port<'_, SwarmPacket, SwarmLocal>,
     ) {
-        if let Happening::Datagram { from, packet: SwarmPacket::Announce(announce) } = happening {
-            let answer = self.answer(from, &announce);
-            port.datagram(from, SwarmPacket::Answer(answer));
+        match happening {
+            Happening::Datagram { from, packet: SwarmPacket::Announce(announce) } if self.mood != TrackerMood::Dead => {
+                let answer = self.answer(from, &announce);
+                port.datagram(from, SwarmPacket::Answer(answer));
+            }
+            Happening::Local(SwarmLocal::Act(Act::Mood(mood))) => self.mood = mood,
+            _ => {}
         }
     }
 
@@ -60,10 +81,22 @@ impl Tracker {
                 self.seeds += u32::from(complete);
             }
         }
-        let peers = self.some_but(from, MAX_PEERS.min(announce.num_want as usize));
+        let most = MAX_PEERS.min(announce.num_want as usize);
+        let peers = match self.mood {
+            TrackerMood::Helpful => self.some_but(from, most),
+            TrackerMood::Dead | TrackerMood::Refusing | TrackerMood::Forgetful => Vec::new(),
+            TrackerMood::Lying => (0..most).map(|_| NodeId(self.rng.below(1 << 24) as u32)).collect(),
+        };
         let seeds = self.seeds;
         let leeches = self.peers.len() as u32 - seeds;
-        Answer { tracker: announce.tracker, peers, seeds, leeches, interval_s: self.interval.as_secs() as u32 }
+        Answer {
+            tracker: announce.tracker,
+            peers,
+            seeds,
+            leeches,
+            interval_s: self.interval.as_secs() as u32,
+            refused: self.mood == TrackerMood::Refusing,
+        }
     }
 
     /// So many of the others, or all, in a random order. Cost: a step for each that is named.

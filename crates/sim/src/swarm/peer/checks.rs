@@ -33,17 +33,15 @@ impl PeerSite {
         if held > self.max_held_bytes {
             return Err(format!("{held} bytes of blocks are held (I5)"));
         }
-        if self.received_bytes < self.verified_bytes + held {
+        let received = self.received_bytes + self.unrequested_bytes;
+        let used = self.verified_bytes + held + progress.wasted;
+        if received != used {
             return Err(format!(
-                "{} bytes received, {} verified and {held} held (I7)",
-                self.received_bytes, self.verified_bytes
+                "{received} bytes received; {} verified, {held} held and {} wasted are {used} (I7)",
+                self.verified_bytes, progress.wasted
             ));
         }
-        let thrown_away = self.received_bytes - self.verified_bytes - held;
-        if thrown_away > progress.wasted {
-            return Err(format!("{thrown_away} bytes are gone and {} were reported as wasted (I7)", progress.wasted));
-        }
-        if progress.pieces_done > self.disk.written().count() {
+        if progress.has_layout && progress.pieces_done != self.disk.written().count() {
             return Err(format!(
                 "{} pieces counted, {} written (I1)",
                 progress.pieces_done,
@@ -64,7 +62,7 @@ impl PeerSite {
             }
             Notice::Complete => {
                 self.record.complete_at.get_or_insert(now);
-                if !self.disk.written().is_full() {
+                if !self.is_complete() {
                     self.violated(|| "reports that it is complete and is not (I1)".to_owned());
                 }
             }
@@ -73,7 +71,8 @@ impl PeerSite {
                 self.record.web_seed_troubles.push((seed.0, outcome, error.text));
             }
             Notice::DiskTrouble { .. } => self.record.disk_troubles += 1,
-            Notice::DiskRecovered | Notice::Stopped => {}
+            Notice::Stopped => self.record.stopped_at = Some(now),
+            Notice::DiskRecovered => {}
         }
     }
 }

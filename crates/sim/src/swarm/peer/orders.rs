@@ -4,6 +4,7 @@ use super::{PeerSite, TRACKER_TIMEOUT, Upload};
 use crate::Port;
 use crate::swarm::SwarmLocal;
 use crate::swarm::content::{Payload, Tag};
+use crate::swarm::disk::Read;
 use crate::swarm::packet::{Announce, SwarmPacket};
 use crate::swarm::process::{ProcessEvent, SWARM};
 use shoal_layout::{BlockRef, FileIndex};
@@ -132,10 +133,21 @@ impl PeerSite {
         }
     }
 
-    pub(super) fn upload_read(&mut self, token: u64, port: &mut Port<'_, SwarmPacket, SwarmLocal>) {
+    pub(super) fn upload_read(
+        &mut self,
+        token: u64,
+        port: &mut Port<'_, SwarmPacket, SwarmLocal>,
+        events: &mut VecDeque<ProcessEvent>,
+    ) {
         let Some(upload) = self.uploads.get_mut(&token) else { return };
         upload.reading = false;
-        let Upload { link, block, .. } = *upload;
+        let Upload { link, block, peer, .. } = *upload;
+        let read = self.disk.read(block.piece);
+        if read != Read::Right {
+            self.uploads.remove(&token);
+            events.push_back(Event::UploadFailed { peer, block, lost: read == Read::Lost }.into());
+            return;
+        }
         let raw = RawBlock { piece: block.piece.0, begin: block.begin, length: block.length };
         let corrupt = self.setup.lies > 0.0 && self.rng.chance(self.setup.lies);
         let packet = SwarmPacket::Piece { header: encode_piece_header(raw), tag: Tag { block, corrupt } };

@@ -57,12 +57,14 @@ impl PeerSite {
                     return Some(());
                 }
                 let peer = connection.key?;
-                match connection.draining.take() {
+                let drained = connection.draining.take();
+                match drained {
                     Some((_, Drained::Message(message))) => events.push_back(Event::Message { peer, message }.into()),
-                    Some((_, Drained::Block(block))) => events.push_back(Event::Unrequested { peer, block }.into()),
+                    Some((_, Drained::Block(block))) => self.unrequested(peer, block, events),
                     None => {}
                 }
             }
+            let Some(connection) = self.connections.get_mut(&link) else { return Some(()) };
             let Some(peer) = connection.key else {
                 match Handshake::decode(&connection.unread).ok()? {
                     None => return Some(()),
@@ -99,11 +101,12 @@ impl PeerSite {
     pub(super) fn shake_hands(
         &mut self,
         link: LinkId,
-        handshake: Handshake,
+        mut handshake: Handshake,
         port: &mut Port<'_, SwarmPacket, SwarmLocal>,
         events: &mut VecDeque<ProcessEvent>,
     ) -> Option<()> {
         self.content.info().hashes().all_wire().find(|&hash| hash == handshake.info_hash)?;
+        self.forget_extensions(&mut handshake);
         let ours = self.our_handshake();
         let connection = self.connections.get_mut(&link)?;
         if connection.direction == Direction::Incoming {
@@ -141,7 +144,12 @@ impl PeerSite {
                 let payload = Payload::new(tag, &self.held_bytes);
                 events.push_back(Event::Block { peer, block, payload }.into());
             }
-            None => events.push_back(Event::Unrequested { peer, block: raw }.into()),
+            None => self.unrequested(peer, raw, events),
         }
+    }
+
+    fn unrequested(&mut self, peer: PeerKey, block: RawBlock, events: &mut VecDeque<ProcessEvent>) {
+        self.unrequested_bytes += u64::from(block.length);
+        events.push_back(Event::Unrequested { peer, block }.into());
     }
 }

@@ -1,0 +1,222 @@
+//! What was said on one connection, by both, as far as rules follow from it.
+
+use shoal_layout::BlockRef;
+use shoal_pieces::Bitfield;
+use shoal_wire::{Extended, Message, RawBlock};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+/// Requests that a peer keeps if it does not say (as libtorrent assumes).
+const DEFAULT_REQQ: u32 = 250;
+/// Requests of a peer without the fast extension that are watched; such a one is not told which are dropped. Chosen.
+const MAX_WATCHED: usize = 1_000;
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Manners {
+    pub(super) addr: SocketAddr,
+    fast: bool,
+    pub(super) am_choking: bool,
+    am_interested: bool,
+    peer_choking: bool,
+    /// What it has, once the number of pieces is known.
+    theirs: Option<Bitfield>,
+    /// What it let us ask for while choked.
+    allowed_fast: BTreeSet<u32>,
+    pub(super) granted_fast: BTreeSet<u32>,
+    /// Pieces of which it was told.
+    pub(super) told: BTreeSet<u32>,
+    pub(super) grants: BTreeSet<BlockRef>,
+    /// Asked of it and not answered.
+    pub(super) asked: BTreeSet<BlockRef>,
+    /// Asked by it and not answered.
+    pub(super) wants: BTreeSet<RawBlock>,
+    pub(super) uploading: BTreeSet<BlockRef>,
+    /// It asks for more than is remembered.
+    pub(super) unwatched: bool,
+    reqq: u32,
+    greeted: bool,
+    /// Pieces said before their number was known: what it has is not checked.
+    said_early: bool,
+}
+
+impl Manners {
+    pub(super) fn new(addr: SocketAddr, fast: bool) -> Manners {
+        Manners {
+            addr,
+            fast,
+            am_choking: true,
+            am_interested: false,
+            peer_choking: true,
+            theirs: None,
+            allowed_fast: BTreeSet::new(),
+            granted_fast: BTreeSet::new(),
+            told: BTreeSet::new(),
+            grants: BTreeSet::new(),
+            asked: BTreeSet::new(),
+            wants: BTreeSet::new(),
+            uploading: BTreeSet::new(),
+            unwatched: false,
+            reqq: DEFAULT_REQQ,
+            greeted: false,
+            said_early: false,
+        }
+    }
+
+    /// It says something. `pieces` are the torrent's, once known.
+    pub(super) fn hears(&mut self, message: &Message, pieces: Option<u32>) {
+        match message {
+            Message::Choke => self.peer_choking = true,
+            Message::Unchoke => self.peer_choking = false,
+            Message::AllowedFast(piece) => {
+                self.allowed_fast.insert(*piece);
+            }
+            Message::Request(asked) => {
+                self.wants.insert(*asked);
+            }
+            Message::Cancel(asked) if !self.fast => {
+                self.wants.remove(asked);
+            }
+            Message::Reject(asked) => {
+                let before = self.asked.len();
+                self.asked.retain(|block| super::raw(*block) != *asked);
+                if self.asked.len() < before {
+                    // An allowed piece that is refused is not allowed any more (BEP 6).
+                    self.allowed_fast.remove(&asked.piece);
+                }
+            }
+            Message::Extended { message: Extended::Handshake(handshake), .. } => {
+                self.reqq = handshake.reqq.unwrap_or(DEFAULT_REQQ).max(1);
+            }
+            Message::Have(_) | Message::Bitfield(_) | Message::HaveAll | Message::HaveNone if pieces.is_none() => {
+                self.said_early = true;
+            }
+            _ => {}
+        }
+        let Some(pieces) = pieces else { return };
+        let theirs = self.theirs.get_or_insert_with(|| Bitfield::new(pieces));
+        match message {
+            Message::Have(piece) if *piece < pieces => {
+                theirs.set(shoal_layout::PieceIndex(*piece));
+            }
+            Message::HaveAll => *theirs = Bitfield::full(pieces),
+            Message::Bitfield(bytes) => {
+                if let Ok(bits) = Bitfield::from_bytes(pieces, bytes) {
+                    bits.iter_set().for_each(|piece| {
+                        theirs.set(piece);
+                    });
+                }
+            }
+            Message::Extended { message: Extended::DontHave(piece), .. } if *piece < pieces => {
+                theirs.unset(shoal_layout::PieceIndex(*piece));
+            }
+            _ => {}
+        }
+    }
+
+    /// We say something.
+    pub(super) fn says(&mut self, message: &Message, have: Option<&Bitfield>) -> Result<(), &'static str> {
+        match message {
+            Message::Choke | Message::Unchoke => {
+                let choke = *message == Message::Choke;
+                if self.am_choking == choke {
+                    return Err("a choke or unchoke that changes nothing");
+                }
+                self.am_choking = choke;
+                if choke && !self.fast {
+                    // Silently taken back (BEP 3).
+                    self.wants.clear();
+                }
+            }
+            Message::Interested | Message::NotInterested => {
+                let interested = *message == Message::Interested;
+                if self.am_interested == interested {
+                    return Err("an interest that changes nothing");
+                }
+                self.am_interested = interested;
+            }
+            Message::Have(piece) => {
+                self.told.insert(*piece);
+            }
+            Message::Bitfield(_) | Message::HaveAll | Message::HaveNone => {
+                if std::mem::replace(&mut self.greeted, true) {
+                    return Err("a second bitfield (BEP 3)");
+                }
+                if !self.fast && !matches!(message, Message::Bitfield(_)) {
+                    return Err("the fast extension's, to one without it");
+                }
+                if let (Message::Bitfield(bytes), Some(have)) = (message, have)
+                    && let Ok(bits) = Bitfield::from_bytes(have.len(), bytes)
+                {
+                    self.told.extend(bits.iter_set().map(|piece| piece.0));
+                }
+                if let (Message::HaveAll, Some(have)) = (message, have) {
+                    self.told.extend(0..have.len());
+                }
+            }
+            Message::AllowedFast(piece) => {
+                self.granted_fast.insert(*piece);
+            }
+            Message::Request(asked) => return self.asks(*asked),
+            Message::Reject(asked) => {
+                if !self.fast {
+                    return Err("the fast extension's, to one without it");
+                }
+                if !self.wants.remove(asked) && !self.unwatched {
+                    return Err("a rejection of what it did not ask for");
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn asks(&mut self, asked: RawBlock) -> Result<(), &'static str> {
+        if self.peer_choking && !self.allowed_fast.contains(&asked.piece) {
+            return Err("asks one who chokes us");
+        }
+        let piece = shoal_layout::PieceIndex(asked.piece);
+        if !self.said_early && !self.theirs.as_ref().is_some_and(|theirs| theirs.get(piece)) {
+            return Err("asks one who has it not");
+        }
+        if self.asked.len() as u32 >= self.reqq {
+            return Err("asks for more than it keeps (I5)");
+        }
+        let block = BlockRef { piece, begin: asked.begin, length: asked.length };
+        if !self.grants.contains(&block) {
+            return Err("asks without a grant");
+        }
+        if !self.asked.insert(block) {
+            return Err("asks twice");
+        }
+        Ok(())
+    }
+
+    /// After an event of this peer.
+    pub(super) fn settle(&mut self) -> Result<(), &'static str> {
+        // Asked again for what is being sent: nothing more comes of it.
+        for block in &self.uploading {
+            self.wants.remove(&super::raw(*block));
+        }
+        if !self.fast {
+            self.unwatched |= self.wants.len() > MAX_WATCHED;
+            if self.unwatched {
+                self.wants.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// What must hold at any time.
+    pub(super) fn inspect(&self) -> Result<(), &'static str> {
+        let served = |asked: &RawBlock| self.granted_fast.contains(&asked.piece);
+        if self.fast && self.am_choking && !self.wants.iter().all(served) {
+            return Err("a request of one who is choked is neither served nor rejected (BEP 6)");
+        }
+        if self.grants.len() != self.asked.len() && self.fast {
+            // A rejected request's grant is revoked with it; what a choke took back, too.
+            return Err("grants and requests differ");
+        }
+        Ok(())
+    }
+}
