@@ -158,6 +158,35 @@ fn a_disk_that_fills_up_is_told_and_goes_on_by_itself_when_there_is_room() {
 }
 
 #[test]
+fn a_write_that_fails_is_told_tried_again_and_not_claimed_before() {
+    if !can_trace() {
+        return;
+    }
+    const PIECES: usize = 24;
+    let length = PIECES << 18;
+    let fixture = Fixture::new(length, "none");
+    let output = fixture.at("output");
+    let file = output.join("file");
+    let log = fixture.at("writes.log");
+    fs::create_dir_all(&output).unwrap();
+    // Of each thread, for `strace` counts them apart.
+    let inject = "inject=pwritev:error=EIO:when=2..3";
+    let before = ["strace", "-f", "-P", arg(&file), "-o", arg(&log), "-e", "trace=pwritev", "-e", inject];
+    let process = fixture.start(&before, &output, &[]);
+    told(&process, &["output/file", "nput/output error", "goes on by itself"]);
+    told(&process, &["the disk works again"]);
+    let ended = process.wait().expect(0);
+    fixture.assert_same(&output);
+    let pieces: BTreeSet<&String> = ended.stdout.iter().filter(|line| line.contains("\"piece\"")).collect();
+    assert_eq!(pieces.len(), PIECES, "each is told once, when it is written: {:?}", ended.stdout);
+    let log = fs::read_to_string(log).unwrap();
+    let failed = log.lines().filter(|line| line.contains("(INJECTED)")).count();
+    assert!(failed > 0, "{log}");
+    let fetched = fixture.relay.sent();
+    assert!(fetched < (length + length / 20) as u64, "{fetched} of {length} bytes: nothing is fetched twice");
+}
+
+#[test]
 fn what_could_not_be_synced_once_is_written_again_and_not_only_synced() {
     if !can_trace() {
         return;
@@ -232,7 +261,8 @@ fn a_slow_disk_throttles_its_peers_and_drops_none() {
     let shoal = child_of(process.id());
     let (written, fetched) = (fs::metadata(&file).map_or(0, |m| allocated(&m)), fixture.relay.sent());
     let held = fetched.saturating_sub(written);
-    assert!(held < 72 << 20, "{held} bytes were fetched and are not written");
+    eprintln!("{} KiB were fetched and are not written, sockets counted", held >> 10);
+    assert!(held < 64 << 20, "{held} bytes were fetched and are not written");
     let peak = peak_memory(shoal);
     assert!(peak < 128 << 20, "{peak} bytes of memory");
     process.wait().expect(0);
