@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 """Creating and checking beside other programs, as ratios of runs taken in turn.
 
-    tests/measure/hashing.py SHOAL [--size MiB] [--runs N] [--dir DIR] [--only WORD] [--many FILES] [--disk DIR]
+    tests/measure/hashing.py SHOAL [--size MiB] [--runs N] [--dir DIR] [--only WORD,...] [--many FILES] [--disk DIR]
 
 Each program that is installed runs once a round, the rounds one after the other, so that what else the machine does meets
-all of them; figures are medians. Prints seconds, GB/s, CPU seconds, the peak of memory, and how many times shoal's rate is
-the fastest other program's. What shoal makes is compared with what mktorrent makes, and a changed byte must be found.
+all of them; figures are medians. Prints seconds, GB/s, CPU seconds, the peak of memory, how many times shoal's rate is the
+fastest other program's, and its CPU beside that of reading (dd) and of the kernels (`shoal bench`) together. A changed byte
+must be found.
 
 --dir: where the data is (memory, /dev/shm, by default). --many: also so many files of 16 to 64 KiB. --disk DIR: also from that
 folder's disk, cold, beside dd. rqbit, imdl: by PATH, or RQBIT and IMDL. libtorrent: python3-libtorrent of /usr/bin/python3.
 """
 import argparse
+import json
 import os
 import random
 import shutil
@@ -47,19 +49,55 @@ sys.exit(0 if h.status().progress == 1.0 else 6)
 """
 
 
+# transmission has no command that checks and ends: its daemon is asked until it has checked.
+TR_CHECK = """
+import json, os, shutil, socket, subprocess, sys, tempfile, time, urllib.error, urllib.request
+torrent, folder = sys.argv[1:3]
+home = tempfile.mkdtemp()
+with socket.socket() as s:
+    s.bind(("127.0.0.1", 0)); port = s.getsockname()[1]
+os.makedirs(home + "/torrents"); shutil.copy(torrent, home + "/torrents")
+json.dump({"bind-address-ipv4": "127.0.0.1", "bind-address-ipv6": "::1", "peer-port-random-on-start": True, "dht-enabled": False,
+           "lpd-enabled": False, "pex-enabled": False, "utp-enabled": False, "port-forwarding-enabled": False,
+           "rpc-bind-address": "127.0.0.1", "rpc-port": port, "download-dir": folder, "incomplete-dir-enabled": False,
+           "rename-partial-files": False, "start-added-torrents": True}, open(home + "/settings.json", "w"))
+daemon = subprocess.Popen(["transmission-daemon", "-f", "-g", home], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+ask = json.dumps({"method": "torrent-get", "arguments": {"fields": ["status", "percentDone"]}}).encode()
+session, done = "", False
+try:
+    while not done:
+        time.sleep(0.004)
+        try:
+            request = urllib.request.Request("http://127.0.0.1:%d/transmission/rpc" % port, ask, {"X-Transmission-Session-Id": session})
+            found = json.load(urllib.request.urlopen(request))["arguments"]["torrents"]
+            done = bool(found) and found[0]["percentDone"] == 1 and found[0]["status"] in (5, 6)
+        except urllib.error.HTTPError as error:
+            session = error.headers.get("X-Transmission-Session-Id", "")
+        except OSError:
+            pass
+finally:
+    daemon.kill(); daemon.wait(); shutil.rmtree(home)
+"""
+
+
 def run(argv, env=None, ok=(0,)):
-    """Seconds, CPU seconds and the peak of memory in MiB of one run; None if it failed."""
+    """Seconds, CPU seconds and the peak of memory in MiB of one run; None if it failed. The seconds of what it started in turn
+    are counted if it waited for that."""
     began = time.monotonic()
-    # `time` in the shape of GNU's: its peak of memory is this child's alone.
-    proc = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=dict(os.environ, **(env or {})))
-    _, status, usage = os.wait4(proc.pid, 0)
-    took = time.monotonic() - began
-    said = proc.stderr.read().decode(errors="replace")
+    with tempfile.TemporaryFile() as stderr, tempfile.NamedTemporaryFile("r") as peak:
+        # GNU time is small: what a program's memory is counted from is that of the one that started it.
+        timed = ["time", "-q", "-f", "%M", "-o", peak.name] + argv
+        proc = subprocess.Popen(timed, stdout=subprocess.DEVNULL, stderr=stderr, env=dict(os.environ, **(env or {})))
+        _, status, usage = os.wait4(proc.pid, 0)
+        took = time.monotonic() - began
+        stderr.seek(0)
+        said = stderr.read().decode(errors="replace")
+        kib = int(peak.read() or 0)
     proc.returncode = os.waitstatus_to_exitcode(status)
     if proc.returncode not in ok:
         print("  failed (%d): %s: %s" % (proc.returncode, " ".join(argv), said.strip()[-200:]), file=sys.stderr)
         return None
-    return took, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    return took, usage.ru_utime + usage.ru_stime, kib / 1024
 
 
 def has_libtorrent():
@@ -82,11 +120,25 @@ def creators(shoal, path, out):
     yield "dd (reading alone)", ["dd", "if=" + path, "of=/dev/null", "bs=1M"], None
 
 
+def kernel_seconds(shoal, size):
+    """CPU seconds that the kernels need for so many bytes, by format: without reading, one core, as `shoal bench` has it."""
+    said = subprocess.run([shoal, "bench", "--json"], check=True, capture_output=True, text=True).stdout
+    kernels = [kernel for kernel in json.loads(said)["kernels"] if kernel["path"] == "auto"]
+    best = {h: size / max(k["bytes_per_s"] for k in kernels if k["hash"] == h) for h in ("sha1", "sha256")}
+    return {"v1": best["sha1"], "v2": best["sha256"], "hybrid": best["sha1"] + best["sha256"]}
+
+
 def checkers(shoal, torrents, folder):
-    """Name, command, and the exit codes of whole data, of all that check data. rqbit and transmission have no command that
-    checks and ends: the peer benchmark's scenario `hash` has them."""
+    """Name, command, and the exit codes of whole data, of all that check data."""
     for form, torrent in torrents.items():
         yield "shoal " + form, [shoal, "verify", torrent, folder, "-q"], (0,)
+    for lanes in ("avx2", "shani"):
+        yield "shoal v1 " + lanes, ["env", "SHOAL_HASH_PATH=" + lanes, shoal, "verify", torrents["v1"], folder, "-q"], (0,)
+    # Its download of what is there already ends after the check.
+    yield "rqbit v1", [os.environ.get("RQBIT", "rqbit"), "--disable-dht", "--disable-upnp-port-forward", "--disable-lsd",
+                       "--listen-ip", "127.0.0.1", "download", "--disable-http-api", "--overwrite", "-o", folder, "-e",
+                       torrents["v1"]], (0,)
+    yield "transmission v1", [sys.executable, "-c", TR_CHECK, torrents["v1"], folder], (0,)
     yield "aria2 v1", ["aria2c", "--no-conf", "--dir=" + folder, "--check-integrity=true", "--hash-check-only=true",
                        "--enable-dht=false", "--bt-enable-lpd=false", "-q", torrents["v1"]], (0,)
     if has_libtorrent():
@@ -138,7 +190,7 @@ def main():
     parser.add_argument("--dir", default="/dev/shm")
     parser.add_argument("--many", type=int, default=0)
     parser.add_argument("--disk")
-    parser.add_argument("--only", default="", help="create, verify, many, shapes or disk")
+    parser.add_argument("--only", default="", help="of create, verify, shapes, many and disk; with commas between")
     args = parser.parse_args()
     shoal, work = os.path.abspath(args.shoal), tempfile.mkdtemp(prefix="shoal-hashing-", dir=args.dir)
     try:
@@ -148,26 +200,33 @@ def main():
 
 
 def measure(args, shoal, work):
+    def wanted(part):
+        return not args.only or part in args.only.split(",")
+
     data, size = os.path.join(work, "data", "a.bin"), args.size << 20
     os.makedirs(os.path.dirname(data))
-    make(data, size, 1)
+    if wanted("create") or wanted("verify") or wanted("shapes"):
+        make(data, size, 1)
     out = os.path.join(work, "out.torrent")
 
     def fresh():
         if os.path.exists(out):
             os.remove(out)
 
-    wanted = lambda part: args.only in ("", part)
     if wanted("create"):
         rows = [(name, argv, env, (0,), fresh) for name, argv, env in creators(shoal, data, out)]
         medians = table("create, %d MiB" % args.size, rows, size, args.runs)
         ratios(medians)
-    torrents = {}
-    for form in ("v1", "v2", "hybrid"):
-        torrents[form] = os.path.join(work, form + ".torrent")
-        subprocess.run([shoal, "create", data, "-o", torrents[form], "--format", form, "--piece-length", "1MiB", "-q"],
-                       check=True, stdout=subprocess.DEVNULL)
+        reading = medians["dd (reading alone)"][1]
+        for form, kernel in kernel_seconds(shoal, size).items():
+            print("  shoal %s: %.2f x the CPU of reading (%.2f s) and kernels (%.2f s)" % (
+                form, medians["shoal " + form][1] / (reading + kernel), reading, kernel))
     if wanted("verify"):
+        torrents = {}
+        for form in ("v1", "v2", "hybrid"):
+            torrents[form] = os.path.join(work, form + ".torrent")
+            subprocess.run([shoal, "create", data, "-o", torrents[form], "--format", form, "--piece-length", "1MiB", "-q"],
+                           check=True, stdout=subprocess.DEVNULL)
         rows = [(name, argv, None, ok, lambda: None) for name, argv, ok in checkers(shoal, torrents, os.path.dirname(data))]
         medians = table("verify, %d MiB" % args.size, rows, size, args.runs)
         ratios(medians)
@@ -190,9 +249,9 @@ def measure(args, shoal, work):
 def shapes(shoal, data, out, fresh, work):
     """The peak of memory over piece lengths, and of a file that is nearly all holes."""
     print("\npeak of memory, MiB")
-    for form in ("v1", "hybrid"):
+    for form in ("v1", "v2", "hybrid"):
         peaks = []
-        for length in ("16KiB", "256KiB", "4MiB", "64MiB"):
+        for length in ("16KiB", "64KiB", "256KiB", "1MiB", "4MiB", "16MiB", "64MiB"):
             fresh()
             result = run([shoal, "create", data, "-o", out, "--format", form, "--piece-length", length, "-q"])
             peaks.append("%s %.0f" % (length, result[2]) if result else length + " failed")

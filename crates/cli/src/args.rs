@@ -352,7 +352,7 @@ pub(crate) struct CreateArgs {
     /// Torrent format
     #[arg(long, value_name = "FORMAT", default_value = "hybrid")]
     pub(crate) format: FormatArg,
-    /// Bytes in a piece: a power of two from 16KiB [default: by size]
+    /// Bytes in a piece: a power of two from 16KiB to 512MiB [default: by size]
     ///
     /// Without it: the smallest power of two that gives at most 2000 pieces, up to 16MiB.
     #[arg(long, value_name = "SIZE", value_parser = parse_piece_length)]
@@ -531,7 +531,7 @@ pub(crate) struct DhtArgs {
 
 /// Measure how fast this computer hashes and reads, and what limits it
 ///
-/// Without PATH: SHA-1 and SHA-256 of 1 to 16 messages at once on one core, with each kind of instructions that it has and
+/// Without PATH: SHA-1 and SHA-256 of 1 to 32 messages at once on one core, with each kind of instructions that it has and
 /// with the plain one-at-a-time code, and copying memory. With PATH also how fast that is read from its disk, and so whether
 /// disk or processor is the limit when it is shared or checked. Takes about five seconds, and the time for reading.
 #[derive(Args, Debug, Clone)]

@@ -19,6 +19,8 @@ pub(crate) mod avx2;
 pub(crate) mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx512vl;
+#[cfg(target_arch = "x86_64")]
+mod avx512x2;
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 pub(crate) mod neon;
 #[cfg(target_arch = "x86_64")]
@@ -27,7 +29,7 @@ pub(crate) mod shani;
 mod tests;
 
 /// Lanes of the widest kernel.
-pub(crate) const MAX_LANES: usize = 16;
+pub(crate) const MAX_LANES: usize = 32;
 
 /// Feeds the states in the first columns their blocks: a run for each lane of the kernel, all equally long.
 pub(crate) type Compress<A> = fn(&mut <A as Algorithm>::Rows, &[&[[u8; BLOCK]]]);
@@ -149,24 +151,25 @@ macro_rules! kernels {
     };
 }
 
-// Speeds: cargo bench -p shoal-hash, docs/measurements.md. The crates without SHA instructions: the same with
-// `RUSTFLAGS='--cfg sha1_backend="soft" --cfg sha2_backend="soft"'`. 16 lanes of SHA-256 reach 2.0 when messages begin at a
-// multiple of 64 bytes and 1.8 when not; SHA-NI does not care. NEON's speeds are guesses, between the crates with SHA
+// Speeds: cargo bench -p shoal-hash on Zen 5, docs/measurements.md. The crates without SHA instructions: the same with
+// `RUSTFLAGS='--cfg sha1_backend="soft" --cfg sha2_backend="soft"'`. On Zen 4, whose vector units are half as wide, 16 lanes of
+// SHA-256 are as fast as SHA-NI (2.0), so 10 to 15 messages lose there what they gain on Zen 5. NEON's speeds are guesses, between the crates with SHA
 // instructions and without.
 kernels! { Sha1Algorithm:
-    #[cfg(target_arch = "x86_64")] Avx512, avx512::is_available, 16, 3.65, avx512::sha1;
-    #[cfg(target_arch = "x86_64")] Avx512, avx512vl::is_available, 8, 3.17, avx512vl::sha1;
-    #[cfg(target_arch = "x86_64")] Avx2, avx2::is_available, 8, 2.19, avx2::sha1;
-    #[cfg(target_arch = "x86_64")] ShaNi, shani::is_available, 2, 1.66, shani::sha1;
+    #[cfg(target_arch = "x86_64")] Avx512, avx512::is_available, 16, 5.0, avx512::sha1;
+    #[cfg(target_arch = "x86_64")] Avx512, avx512vl::is_available, 8, 2.65, avx512vl::sha1;
+    #[cfg(target_arch = "x86_64")] Avx2, avx2::is_available, 8, 1.84, avx2::sha1;
+    #[cfg(target_arch = "x86_64")] ShaNi, shani::is_available, 2, 1.77, shani::sha1;
     #[cfg(all(target_arch = "aarch64", target_endian = "little"))] Neon, neon::is_available, 4, 0.8, neon::sha1;
     Portable, has_sha_instructions, 1, 1.0, portable::<Sha1Algorithm>;
     Portable, || true, 1, 0.42, portable::<Sha1Algorithm>;
 }
 kernels! { Sha256Algorithm:
-    #[cfg(target_arch = "x86_64")] Avx512, avx512::is_available, 16, 1.9, avx512::sha256;
-    #[cfg(target_arch = "x86_64")] Avx512, avx512vl::is_available, 8, 1.82, avx512vl::sha256;
-    #[cfg(target_arch = "x86_64")] Avx2, avx2::is_available, 8, 1.05, avx2::sha256;
-    #[cfg(target_arch = "x86_64")] ShaNi, shani::is_available, 2, 1.97, shani::sha256;
+    #[cfg(target_arch = "x86_64")] Avx512, avx512x2::is_available, 32, 3.6, avx512x2::sha256;
+    #[cfg(target_arch = "x86_64")] Avx512, avx512::is_available, 16, 2.7, avx512::sha256;
+    #[cfg(target_arch = "x86_64")] Avx512, avx512vl::is_available, 8, 1.35, avx512vl::sha256;
+    #[cfg(target_arch = "x86_64")] Avx2, avx2::is_available, 8, 0.96, avx2::sha256;
+    #[cfg(target_arch = "x86_64")] ShaNi, shani::is_available, 2, 1.55, shani::sha256;
     #[cfg(all(target_arch = "aarch64", target_endian = "little"))] Neon, neon::is_available, 4, 0.4, neon::sha256;
     Portable, has_sha_instructions, 1, 1.0, portable::<Sha256Algorithm>;
     Portable, || true, 1, 0.21, portable::<Sha256Algorithm>;

@@ -6,7 +6,9 @@
 use super::MAX_LANES;
 use std::arch::x86_64::*;
 
-type V = __m512i;
+/// A word of each of 16 messages.
+pub(super) type Half = __m512i;
+type V = Half;
 const LANES: usize = 16;
 
 /// Whether this machine runs it: AVX-512 with byte shuffles.
@@ -21,7 +23,7 @@ lane_kernels!("avx512f,avx512bw", load_block);
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 #[expect(unsafe_code, reason = "blocks are read through unchecked pointers")]
-unsafe fn load_block(pointers: &[*const [u8; 64]; LANES], block: usize) -> [V; 16] {
+pub(super) unsafe fn load_block(pointers: &[*const [u8; 64]; LANES], block: usize) -> [V; 16] {
     let mut rows = [splat(0); 16];
     for (row, pointer) in rows.iter_mut().zip(pointers) {
         // SAFETY: the caller says that this block can be read; it has 64 bytes, and the load needs no alignment.
@@ -65,10 +67,7 @@ unsafe fn load_block(pointers: &[*const [u8; 64]; LANES], block: usize) -> [V; 1
 fn load_words<const WORDS: usize>(rows: &[[u32; MAX_LANES]; WORDS]) -> [V; WORDS] {
     let mut vectors = [splat(0); WORDS];
     for (vector, row) in vectors.iter_mut().zip(rows) {
-        // SAFETY: a row is 64 bytes, and the load needs no alignment.
-        #[expect(unsafe_code, reason = "a vector load")]
-        let loaded = unsafe { _mm512_loadu_si512(row.as_ptr().cast()) };
-        *vector = loaded;
+        *vector = load(&row.as_chunks().0[0]);
     }
     vectors
 }
@@ -77,23 +76,39 @@ fn load_words<const WORDS: usize>(rows: &[[u32; MAX_LANES]; WORDS]) -> [V; WORDS
 #[target_feature(enable = "avx512f")]
 fn store_words<const WORDS: usize>(vectors: &[V; WORDS], rows: &mut [[u32; MAX_LANES]; WORDS]) {
     for (vector, row) in vectors.iter().zip(rows) {
-        // SAFETY: a row is 64 bytes, and the store needs no alignment.
-        #[expect(unsafe_code, reason = "a vector store")]
-        unsafe {
-            _mm512_storeu_si512(row.as_mut_ptr().cast(), *vector);
-        }
+        store(*vector, &mut row.as_chunks_mut().0[0]);
     }
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn splat(word: u32) -> V {
+pub(super) fn load(words: &[u32; LANES]) -> V {
+    // SAFETY: the words are 64 bytes, and the load needs no alignment.
+    #[expect(unsafe_code, reason = "a vector load")]
+    unsafe {
+        _mm512_loadu_si512(words.as_ptr().cast())
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn store(vector: V, words: &mut [u32; LANES]) {
+    // SAFETY: the words are 64 bytes, and the store needs no alignment.
+    #[expect(unsafe_code, reason = "a vector store")]
+    unsafe {
+        _mm512_storeu_si512(words.as_mut_ptr().cast(), vector);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn splat(word: u32) -> V {
     _mm512_set1_epi32(word.cast_signed())
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn add(a: V, b: V) -> V {
+pub(super) fn add(a: V, b: V) -> V {
     _mm512_add_epi32(a, b)
 }
 
@@ -107,30 +122,30 @@ fn xor(a: V, b: V) -> V {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn xor3(a: V, b: V, c: V) -> V {
+pub(super) fn xor3(a: V, b: V, c: V) -> V {
     _mm512_ternarylogic_epi32::<0x96>(a, b, c)
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn choose(a: V, b: V, c: V) -> V {
+pub(super) fn choose(a: V, b: V, c: V) -> V {
     _mm512_ternarylogic_epi32::<0xca>(a, b, c)
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn majority(a: V, b: V, c: V) -> V {
+pub(super) fn majority(a: V, b: V, c: V) -> V {
     _mm512_ternarylogic_epi32::<0xe8>(a, b, c)
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn rotl<const LEFT: i32, const RIGHT: i32>(a: V) -> V {
+pub(super) fn rotl<const LEFT: i32, const RIGHT: i32>(a: V) -> V {
     _mm512_rol_epi32::<LEFT>(a)
 }
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn shr<const BITS: u32>(a: V) -> V {
+pub(super) fn shr<const BITS: u32>(a: V) -> V {
     _mm512_srli_epi32::<BITS>(a)
 }

@@ -29,6 +29,13 @@ pub(super) const K1: [u32; 4] = [0x5a82_7999, 0x6ed9_eba1, 0x8f1b_bcdc, 0xca62_c
 /// Expands to `sha1` and `sha256`, kernels over the vectors of the module around it.
 macro_rules! lane_kernels {
     ($features:literal, $load_block:ident) => {
+        sha1_kernel!($features, $load_block);
+        sha256_kernel!($features, $load_block);
+    };
+}
+
+macro_rules! sha1_kernel {
+    ($features:literal, $load_block:ident) => {
         /// SHA-1 of all lanes.
         ///
         /// # Panics
@@ -40,20 +47,6 @@ macro_rules! lane_kernels {
             #[expect(unsafe_code, reason = "a kernel for instructions that not every machine has")]
             unsafe {
                 sha1_lanes(rows, &pointers, blocks);
-            }
-        }
-
-        /// SHA-256 of all lanes.
-        ///
-        /// # Panics
-        /// As [`sha1`].
-        pub(crate) fn sha256(rows: &mut [[u32; MAX_LANES]; 8], runs: &[&[[u8; 64]]]) {
-            let (pointers, blocks) = $crate::kernels::rounds::checked::<LANES>(runs);
-            assert!(is_available(), "this machine lacks the instructions");
-            // SAFETY: the instructions are there, and each pointer leads to `blocks` blocks.
-            #[expect(unsafe_code, reason = "a kernel for instructions that not every machine has")]
-            unsafe {
-                sha256_lanes(rows, &pointers, blocks);
             }
         }
 
@@ -104,6 +97,24 @@ macro_rules! lane_kernels {
                 state = [add(state[0], a), add(state[1], b), add(state[2], c), add(state[3], d), add(state[4], e)];
             }
             store_words(&state, rows);
+        }
+    };
+}
+
+macro_rules! sha256_kernel {
+    ($features:literal, $load_block:ident) => {
+        /// SHA-256 of all lanes.
+        ///
+        /// # Panics
+        /// If there are not as many runs as lanes, if runs differ in length, or if the machine cannot run it.
+        pub(crate) fn sha256(rows: &mut [[u32; MAX_LANES]; 8], runs: &[&[[u8; 64]]]) {
+            let (pointers, blocks) = $crate::kernels::rounds::checked::<LANES>(runs);
+            assert!(is_available(), "this machine lacks the instructions");
+            // SAFETY: the instructions are there, and each pointer leads to `blocks` blocks.
+            #[expect(unsafe_code, reason = "a kernel for instructions that not every machine has")]
+            unsafe {
+                sha256_lanes(rows, &pointers, blocks);
+            }
         }
 
         /// # Safety

@@ -10,7 +10,7 @@ const SAMPLE: Duration = Duration::from_millis(3);
 /// Samples of each kind. Chosen: one of so many is undisturbed on a machine that also does other things.
 const SAMPLES: usize = 7;
 /// How many messages at once, and of what length: each number that has a kernel of its own or falls between two.
-const BATCHES: [(usize, usize); 11] = [
+const BATCHES: [(usize, usize); 12] = [
     (1, 16 << 10),
     (2, 16 << 10),
     (3, 16 << 10),
@@ -19,6 +19,7 @@ const BATCHES: [(usize, usize); 11] = [
     (8, 16 << 10),
     (12, 16 << 10),
     (16, 16 << 10),
+    (32, 16 << 10),
     (1, 1 << 20),
     (8, 1 << 20),
     (16, 1 << 20),
