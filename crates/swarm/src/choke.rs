@@ -3,7 +3,8 @@
 //! Leeching, the peers that give most get the regular slots (tit for tat, BEP 3) and one slot goes round among the others
 //! (the optimistic unchoke), longest waiting first, so that a newcomer has a chance and a better partner is found. Seeding,
 //! nobody gives: all slots go round, longest waiting first, each for a quantum (Legout et al. 2006, "Rarest first and choke
-//! algorithms are enough", section on the new seed choke), so that every leech is served alike.
+//! algorithms are enough", section on the new seed choke), so that every leech is served alike. A newcomer counts as having
+//! waited [`HEAD_START`] already, and no more: however many come, who waits longer is served before them.
 //! Invariant: at most `slots` peers are unchoked by a round, all of them interested.
 
 use crate::event::PeerKey;
@@ -15,31 +16,50 @@ use std::time::Duration;
 pub(crate) const ROUND: Duration = Duration::from_secs(10);
 /// Time that an optimistic unchoke lasts (BEP 3), and a seed's slot (chosen, the same).
 const TURN: Duration = Duration::from_secs(30);
+/// What a newcomer is ahead of those who have had a turn. Chosen: two turns; BEP 3 gives newcomers a threefold chance.
+const HEAD_START: Duration = Duration::from_secs(60);
 
 /// What a round looks at, for one peer.
 #[derive(Debug, Clone)]
 pub(crate) struct Candidate {
     pub(crate) peer: PeerKey,
     pub(crate) unchoked: bool,
-    /// When it was unchoked, or when it was choked last; `None` if it never was unchoked.
-    pub(crate) changed: Option<Time>,
+    /// Since when it is unchoked, or waits to be: since it was choked last, or first was interested.
+    pub(crate) since: Time,
+    /// It never was unchoked.
+    pub(crate) newcomer: bool,
     /// Bytes a second that it gave over the last 20 seconds.
     pub(crate) gives: u64,
     /// It owes us blocks and sends none.
     pub(crate) snubbing: bool,
 }
 
+impl Candidate {
+    /// Who is choked, longest waiting first; then who is not, longest served first.
+    pub(crate) fn order(&self) -> (bool, u64) {
+        let ahead = if self.newcomer { HEAD_START } else { Duration::ZERO };
+        // Those who came in the first minute must be told apart too, so nothing is taken from the newcomers.
+        let behind = HEAD_START.saturating_sub(ahead);
+        (self.unchoked, (self.since + behind).as_micros())
+    }
+}
+
 /// What is remembered between rounds.
 #[derive(Debug)]
 pub(crate) struct Choker {
     rng: Rng,
-    /// Holders of optimistic slots, and since when.
+    /// Those in the middle of their turn, and since when.
     optimistic: Vec<(PeerKey, Time)>,
 }
 
 impl Choker {
     pub(crate) fn new(rng: Rng) -> Choker {
         Choker { rng, optimistic: Vec::new() }
+    }
+
+    /// A peer was unchoked between rounds, where a slot was free: its turn begins.
+    pub(crate) fn begin_turn(&mut self, now: Time, peer: PeerKey) {
+        self.optimistic.push((peer, now));
     }
 
     /// The peers to be unchoked from now on, of those interested in us.
@@ -70,7 +90,7 @@ impl Choker {
                 chosen.insert(peer);
             }
         }
-        order.sort_by_key(|c| if c.unchoked { (1, c.changed) } else { (0, c.changed) });
+        order.sort_by_key(|c| c.order());
         for candidate in order {
             if chosen.len() >= slots {
                 break;
@@ -89,16 +109,18 @@ mod tests {
     use super::*;
 
     fn candidates(n: u32) -> Vec<Candidate> {
-        (0..n)
-            .map(|n| Candidate { peer: PeerKey(n), unchoked: false, changed: None, gives: 0, snubbing: false })
-            .collect()
+        (0..n).map(|n| candidate(n, Time::ZERO)).collect()
+    }
+
+    fn candidate(n: u32, since: Time) -> Candidate {
+        Candidate { peer: PeerKey(n), unchoked: false, since, newcomer: true, gives: 0, snubbing: false }
     }
 
     fn apply(now: Time, chosen: &BTreeSet<PeerKey>, candidates: &mut [Candidate]) {
         for candidate in candidates {
             let unchoked = chosen.contains(&candidate.peer);
             if unchoked != candidate.unchoked {
-                candidate.changed = Some(now);
+                (candidate.since, candidate.newcomer) = (now, false);
                 candidate.unchoked = unchoked;
             }
         }
@@ -144,6 +166,38 @@ mod tests {
         assert_eq!(chosen.len(), 4);
         for peer in [9, 7, 6] {
             assert!(chosen.contains(&PeerKey(peer)));
+        }
+    }
+
+    #[test]
+    fn who_waits_is_served_however_many_come() {
+        for seeding in [true, false] {
+            let mut choker = Choker::new(Rng::new(5));
+            let mut all = candidates(3);
+            let mut waited = 0;
+            for round in 0..360 {
+                let now = Time::from_secs(round * 10);
+                // Two new ones a round, for two slots; each stays for three minutes.
+                all.retain(|c| c.peer.0 < 3 || u64::from(c.peer.0) / 2 + 18 > round);
+                all.extend((0..2).map(|n| candidate(round as u32 * 2 + 4 + n, now)));
+                let chosen = choker.round(now, seeding, 2, &all);
+                apply(now, &chosen, &mut all);
+                waited = if chosen.contains(&PeerKey(0)) { 0 } else { waited + 10 };
+                assert!(waited <= 300, "{waited} s at {now:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_turn_that_begins_between_rounds_is_not_cut_short_by_the_next() {
+        let mut choker = Choker::new(Rng::new(5));
+        let mut all = candidates(1);
+        choker.begin_turn(Time::from_secs(9), PeerKey(0));
+        apply(Time::from_secs(9), &[PeerKey(0)].into(), &mut all);
+        all.extend((1..9).map(|n| candidate(n, Time::ZERO)));
+        for (second, holds) in [(10, true), (20, true), (30, true), (40, false)] {
+            let chosen = choker.round(Time::from_secs(second), true, 1, &all);
+            assert_eq!(chosen.contains(&PeerKey(0)), holds, "{second} s");
         }
     }
 

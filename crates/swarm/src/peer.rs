@@ -106,6 +106,8 @@ pub(crate) struct Peer {
     pub(crate) presumed_until: Time,
     pub(crate) peer_choking: bool,
     pub(crate) peer_interested: bool,
+    /// When it first was, if it ever was.
+    pub(crate) interested_since: Option<Time>,
     /// When `am_choking` changed last, if it ever did.
     pub(crate) choke_changed: Option<Time>,
 
@@ -186,6 +188,7 @@ impl Peer {
             presumed_until: now,
             peer_choking: true,
             peer_interested: false,
+            interested_since: None,
             choke_changed: None,
             pieces: PeerPieces::Unchecked { all: false, bits: Vec::new() },
             bitfield_came: false,

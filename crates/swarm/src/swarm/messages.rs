@@ -29,6 +29,7 @@ impl<P> Swarm<P> {
             }
             Message::Interested => {
                 peer.peer_interested = true;
+                peer.interested_since.get_or_insert(self.now);
                 self.demand_due = true;
                 self.use_free_slots(out);
             }

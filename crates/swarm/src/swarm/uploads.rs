@@ -237,7 +237,8 @@ impl<P> Swarm<P> {
         let candidate = interested.map(|peer| Candidate {
             peer: peer.key,
             unchoked: !peer.am_choking,
-            changed: peer.choke_changed,
+            since: peer.choke_changed.or(peer.interested_since).unwrap_or(self.now),
+            newcomer: peer.choke_changed.is_none(),
             gives: peer.download.over(self.now, 19),
             snubbing: peer.snubbing,
         });
@@ -251,8 +252,9 @@ impl<P> Swarm<P> {
         }
         let free = self.upload_slots().saturating_sub(self.slots_in_use().0);
         let mut waiting: Vec<_> = self.candidates().into_iter().filter(|candidate| !candidate.unchoked).collect();
-        waiting.sort_by_key(|candidate| candidate.changed);
+        waiting.sort_by_key(Candidate::order);
         for candidate in waiting.into_iter().take(free) {
+            self.choker.begin_turn(self.now, candidate.peer);
             self.set_choking(candidate.peer, false, out);
         }
     }
