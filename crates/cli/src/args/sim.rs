@@ -124,6 +124,9 @@ pub(crate) struct SwarmArgs {
     /// Write the run's course as CSV; - is standard output, instead of the table
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
     pub(crate) csv: Option<PathBuf>,
+    /// Draw completion and utilisation over time, with the bound
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Output")]
+    pub(crate) svg: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) talk: TalkArgs,
 }

@@ -6,6 +6,7 @@ mod csv;
 mod json;
 mod memory;
 mod runs;
+mod svg;
 mod swarm;
 mod table;
 

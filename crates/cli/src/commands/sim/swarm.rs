@@ -1,7 +1,7 @@
 //! `shoal sim swarm`: how long until all have it.
 
 use super::runs::{Overall, Run, run_all};
-use super::{csv, json, memory, table};
+use super::{csv, json, memory, svg, table};
 use crate::args::{FormatArg, SwarmArgs};
 use crate::commands::Outcome;
 use crate::exit::{Exit, Failure, OrExit};
@@ -71,6 +71,7 @@ pub(super) async fn run(args: SwarmArgs, context: &Context, interrupt: Interrupt
         return Err(Failure::new(Exit::Usage, problem));
     }
     let csv_file = args.csv.as_deref().filter(|_| !to_stdout).map(open).transpose()?;
+    let svg_file = args.svg.as_deref().map(open).transpose()?;
     announce(&args, &params, context);
     let (reporter, stop) = (context.reporter.clone(), interrupt.flag());
     let begun = Instant::now();
@@ -85,6 +86,9 @@ pub(super) async fn run(args: SwarmArgs, context: &Context, interrupt: Interrupt
     let report = Report { params, seed, runs, wall: begun.elapsed(), peak_rss: memory::peak_rss() };
     if let Some((path, file)) = csv_file {
         write(&path, file, &csv::render(&report))?;
+    }
+    if let Some((path, file)) = svg_file {
+        write(&path, file, &svg::render(&report)?)?;
     }
     if args.json.json {
         context.reporter.print(&json::render(&report));

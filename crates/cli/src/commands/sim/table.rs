@@ -56,7 +56,7 @@ pub(super) fn render(report: &Report) -> String {
 }
 
 /// What was asked.
-fn question(params: &SwarmParams) -> String {
+pub(super) fn question(params: &SwarmParams) -> String {
     let rate = |rate: Option<u64>| rate.map_or_else(|| "no limit".to_owned(), size::rate);
     let mut text = format!(
         "Swarm: {} and {} share {} in {} of {} ({})\n",
@@ -110,7 +110,7 @@ fn means(outcomes: &[&Outcome]) -> String {
 }
 
 /// Seconds for people: finer where they are few.
-fn time(seconds: f64) -> String {
+pub(super) fn time(seconds: f64) -> String {
     if seconds < 100.0 { format!("{seconds:.2}s") } else { size::time(Duration::from_secs_f64(seconds.round())) }
 }
 
