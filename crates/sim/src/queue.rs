@@ -6,7 +6,7 @@
 
 use crate::NodeId;
 use shoal_machine::Time;
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 /// Where a happening stands in the order of all.
@@ -18,54 +18,45 @@ pub(crate) struct Key {
     pub(crate) sequence: u64,
 }
 
-#[derive(Debug)]
-struct Entry<T> {
-    key: Key,
-    what: T,
-}
-
-/// A heap of happenings.
+/// A heap of happenings. What happens lies beside it: the heap moves its entries many times, and keys are small.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
-    heap: BinaryHeap<Reverse<Entry<T>>>,
+    heap: BinaryHeap<Reverse<(Key, Slot)>>,
+    whats: Vec<Option<T>>,
+    free: Vec<Slot>,
 }
+
+/// A place in `whats`.
+type Slot = u32;
 
 impl<T> Queue<T> {
     pub(crate) const fn new() -> Self {
-        Queue { heap: BinaryHeap::new() }
+        Queue { heap: BinaryHeap::new(), whats: Vec::new(), free: Vec::new() }
     }
 
     pub(crate) fn push(&mut self, key: Key, what: T) {
-        self.heap.push(Reverse(Entry { key, what }));
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.whats[slot as usize] = Some(what);
+                slot
+            }
+            None => {
+                self.whats.push(Some(what));
+                Slot::try_from(self.whats.len() - 1).expect("memory ends before four billion happenings")
+            }
+        };
+        self.heap.push(Reverse((key, slot)));
     }
 
     pub(crate) fn pop(&mut self) -> Option<(Key, T)> {
-        self.heap.pop().map(|Reverse(entry)| (entry.key, entry.what))
+        let Reverse((key, slot)) = self.heap.pop()?;
+        self.free.push(slot);
+        self.whats[slot as usize].take().map(|what| (key, what))
     }
 
     /// When the next happening is.
     pub(crate) fn next_at(&self) -> Option<Time> {
-        self.heap.peek().map(|Reverse(entry)| entry.key.at)
-    }
-}
-
-impl<T> PartialEq for Entry<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.key == other.key
-    }
-}
-
-impl<T> Eq for Entry<T> {}
-
-impl<T> PartialOrd for Entry<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> Ord for Entry<T> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.key.cmp(&other.key)
+        self.heap.peek().map(|Reverse((key, _))| key.at)
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Simulation<N: Node> {
     topology: Topology,
     queue: Queue<Pending<N::Packet, N::Local>>,
     caused: Caused<N::Packet, N::Local>,
+    /// Empty between two steps.
+    happenings: Vec<Happening<N::Packet, N::Local>>,
     world_sequence: u64,
     events: u64,
 }
@@ -69,6 +71,7 @@ impl<N: Node> Simulation<N> {
             },
             queue: Queue::new(),
             caused: Vec::new(),
+            happenings: Vec::new(),
             world_sequence: 0,
             events: 0,
         }
@@ -212,10 +215,10 @@ impl<N: Node> Simulation<N> {
         let mut port = Port { now: self.now, net, topology: &self.topology, caused: &mut self.caused };
         if !port.is_stale(&key) {
             // One thing may be several happenings: a cut ends many links.
-            let mut happenings = Vec::new();
-            happen(&mut port, &key, what, node.deadline(), &mut happenings);
+            let is_due = || node.deadline().is_some_and(|deadline| deadline <= self.now);
+            happen(&mut port, &key, what, is_due, &mut self.happenings);
             let mut outcome = Ok(());
-            for happening in happenings {
+            for happening in self.happenings.drain(..) {
                 if matches!(
                     happening,
                     Happening::Packet { .. } | Happening::Datagram { .. } | Happening::Wake | Happening::Local(_)
@@ -262,7 +265,7 @@ fn happen<P: Packet, L>(
     port: &mut Port<'_, P, L>,
     key: &Key,
     what: Pending<P, L>,
-    deadline: Option<Time>,
+    is_due: impl FnOnce() -> bool,
     out: &mut Vec<Happening<P, L>>,
 ) {
     if !port.net.running {
@@ -326,7 +329,7 @@ fn happen<P: Packet, L>(
         Pending::Wake => {
             if port.net.wake_at == Some(port.now) {
                 port.net.wake_at = None;
-                if deadline.is_some_and(|deadline| deadline <= port.now) {
+                if is_due() {
                     out.push(Happening::Wake);
                 }
             }

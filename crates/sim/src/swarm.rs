@@ -21,7 +21,7 @@ mod web_seed;
 pub use act::Act;
 pub use content::{Content, Kind, Payload, Tag};
 pub use disk::DiskSetup;
-pub use packet::{Announce, Answer, SwarmPacket};
+pub use packet::{Announce, Answer, LinkBytes, SwarmPacket};
 pub use peer::PeerSite;
 pub use process::{Process, ProcessEffect, ProcessEvent};
 pub use rogue::{Misbehaviour, Rogue};

@@ -177,6 +177,16 @@ impl AddressBook {
         seeds_too: bool,
         ours: impl Fn(IpAddr) -> Option<SocketAddr>,
     ) -> Option<SocketAddr> {
+        // Most events find nobody to dial, and the book is long.
+        if self.next_time(seeds_too).is_none_or(|due| due > now) {
+            return None;
+        }
+        // Our address is the same for all of a kind; finding it out is a vote.
+        let mut known_ours: [Option<Option<SocketAddr>>; 4] = [None; 4];
+        let mut ours = |ip: IpAddr| {
+            let kind = usize::from(ip.is_ipv4()) * 2 + usize::from(is_one_hosts(ip));
+            *known_ours[kind].get_or_insert_with(|| ours(ip))
+        };
         type Rank = (Source, u32, Reverse<Option<u32>>);
         let mut best: Option<(Rank, SocketAddr)> = None;
         let mut ties = 0_u64;

@@ -6,12 +6,16 @@
 use super::content::Tag;
 use crate::{NodeId, Packet};
 use shoal_swarm::AnnounceEvent;
+use smallvec::SmallVec;
+
+/// Bytes on a link. Those of a short message, as most are, need no memory of their own.
+pub type LinkBytes = SmallVec<[u8; 24]>;
 
 /// One message on a link, or one datagram to or from a tracker.
 #[derive(Debug, Hash)]
 pub enum SwarmPacket {
     /// A handshake, whole messages, or whatever a rogue makes up.
-    Bytes(Vec<u8>),
+    Bytes(LinkBytes),
     /// A piece message.
     Piece {
         /// Its first 13 bytes.

@@ -14,7 +14,7 @@ mod reading;
 use super::act::Act;
 use super::content::{Content, Payload};
 use super::disk::Disk;
-use super::packet::SwarmPacket;
+use super::packet::{LinkBytes, SwarmPacket};
 use super::process::{Process, ProcessEffect, ProcessEvent, SWARM};
 use super::referee::Referee;
 use super::setup::{PeerRecord, PeerSetup};
@@ -116,6 +116,8 @@ pub struct PeerSite {
     /// Happenings since sums and the swarm's own invariants were checked.
     unchecked: Cell<u32>,
     violation: Option<String>,
+    /// A message as bytes, used again and again.
+    encoded: Vec<u8>,
 }
 
 impl PeerSite {
@@ -162,6 +164,7 @@ impl PeerSite {
             max_held_bytes: 0,
             unchecked: Cell::new(0),
             violation: None,
+            encoded: Vec::new(),
         }
     }
 
@@ -273,7 +276,7 @@ impl PeerSite {
         let hashes = self.content.info().hashes();
         let mut handshake = Handshake::new(hashes.wire(), peer_id(self.id), hashes.v2.is_some(), false);
         self.forget_extensions(&mut handshake);
-        SwarmPacket::Bytes(handshake.encode().to_vec())
+        SwarmPacket::Bytes(LinkBytes::from_slice(&handshake.encode()))
     }
 
     fn closed(&mut self, link: LinkId, events: &mut VecDeque<ProcessEvent>) {

@@ -173,7 +173,7 @@ impl Rogue {
                 let greeting = self.greeting(port.id());
                 self.links.insert(link, Talk::default());
                 if self.misbehaviour != Misbehaviour::Drip {
-                    port.send(link, SwarmPacket::Bytes(greeting), None);
+                    port.send(link, SwarmPacket::Bytes(greeting.into()), None);
                 }
                 port.later(TURN, SwarmLocal::Turn(link));
             }
@@ -382,7 +382,7 @@ impl Rogue {
             }
         }
         if !bytes.is_empty() {
-            port.send(link, SwarmPacket::Bytes(bytes), None);
+            port.send(link, SwarmPacket::Bytes(bytes.into()), None);
         }
     }
 }

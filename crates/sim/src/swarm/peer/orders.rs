@@ -5,7 +5,7 @@ use crate::Port;
 use crate::swarm::SwarmLocal;
 use crate::swarm::content::{Payload, Tag};
 use crate::swarm::disk::Read;
-use crate::swarm::packet::{Announce, SwarmPacket};
+use crate::swarm::packet::{Announce, LinkBytes, SwarmPacket};
 use crate::swarm::process::{ProcessEvent, SWARM};
 use shoal_layout::{BlockRef, FileIndex};
 use shoal_machine::Time;
@@ -46,9 +46,9 @@ impl PeerSite {
         match (effect, link) {
             (Effect::Send { message, .. }, Some(link)) => {
                 self.check_message(&message);
-                let mut bytes = Vec::new();
-                encode(&message, &mut bytes);
-                port.send(link, SwarmPacket::Bytes(bytes), None);
+                self.encoded.clear();
+                encode(&message, &mut self.encoded);
+                port.send(link, SwarmPacket::Bytes(LinkBytes::from_slice(&self.encoded)), None);
             }
             (Effect::Grant { block, .. }, Some(link)) => {
                 let new = self.connections.get_mut(&link).is_some_and(|connection| connection.grants.insert(block));

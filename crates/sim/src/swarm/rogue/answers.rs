@@ -50,7 +50,7 @@ impl Rogue {
                 let mut bytes = Vec::new();
                 let hashes = vec![[0x5a; 32]; (range.length.min(512) + range.proof_layers.min(20)) as usize];
                 encode(&Message::Hashes(range, hashes), &mut bytes);
-                port.send(link, SwarmPacket::Bytes(bytes), None);
+                port.send(link, SwarmPacket::Bytes(bytes.into()), None);
             }
             Message::Extended { message: Extended::Handshake(handshake), .. } => {
                 talk.metadata_id = handshake.ut_metadata;
@@ -67,7 +67,7 @@ impl Rogue {
                 let message = Extended::Metadata(MetadataMessage::Data { piece, total_size, data });
                 let mut bytes = Vec::new();
                 encode(&Message::Extended { id, message }, &mut bytes);
-                port.send(link, SwarmPacket::Bytes(bytes), None);
+                port.send(link, SwarmPacket::Bytes(bytes.into()), None);
             }
             _ => {}
         }
@@ -92,7 +92,7 @@ impl Rogue {
             Misbehaviour::Reject | Misbehaviour::Flap => {
                 let mut bytes = Vec::new();
                 encode(&Message::Reject(asked), &mut bytes);
-                return port.send(link, SwarmPacket::Bytes(bytes), None);
+                return port.send(link, SwarmPacket::Bytes(bytes.into()), None);
             }
             _ => return,
         }
