@@ -42,10 +42,10 @@ class Lab:
         subprocess.run([self.shoal, "create", "a.bin", "-o", "a.torrent", "-q"], cwd=self.dir, check=True,
                        stdout=subprocess.DEVNULL)
 
-    def start(self, *args):
+    def start(self, *args, stdout=subprocess.DEVNULL):
         """Starts shoal with a state folder of its own."""
         env = dict(os.environ, XDG_STATE_HOME="%s/state%d" % (self.dir, len(self.procs)))
-        proc = subprocess.Popen([self.shoal, *args, *QUIET], cwd=self.dir, env=env, stdout=subprocess.DEVNULL)
+        proc = subprocess.Popen([self.shoal, *args, *QUIET], cwd=self.dir, env=env, stdout=stdout)
         self.procs.append(proc)
         return proc
 

@@ -12,6 +12,7 @@ mod digest;
 pub mod experiment;
 pub mod faults;
 mod link;
+mod links;
 mod net;
 mod node;
 mod queue;

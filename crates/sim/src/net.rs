@@ -5,6 +5,7 @@
 
 use crate::digest::Digest;
 use crate::link::{Access, Path, Serializer};
+use crate::links::Links;
 use crate::node::{LinkId, Packet};
 use crate::queue::Key;
 use shoal_machine::{Rng, Time};
@@ -161,7 +162,7 @@ pub(crate) struct NodeNet<P> {
     born_at: u64,
     links_opened: u32,
     dialing: BTreeSet<LinkId>,
-    ends: BTreeMap<LinkId, End<P>>,
+    ends: Links<End<P>>,
     /// Links with something to send whose path has room, in turn.
     ready: VecDeque<LinkId>,
     up: Serializer,
@@ -184,7 +185,7 @@ impl<P: Packet> NodeNet<P> {
             born_at: 0,
             links_opened: 0,
             dialing: BTreeSet::new(),
-            ends: BTreeMap::new(),
+            ends: Links::new(),
             ready: VecDeque::new(),
             up: Serializer::new(access.up_bytes_per_s),
             down: Serializer::new(access.down_bytes_per_s),
@@ -236,12 +237,12 @@ impl<P: Packet, L> Port<'_, P, L> {
 
     /// Whom a link leads to; `None` once it is closed.
     pub fn other(&self, link: LinkId) -> Option<NodeId> {
-        self.net.ends.get(&link).map(|end| end.other)
+        self.net.ends.get(link).map(|end| end.other)
     }
 
     /// Sends a packet after those before it. With a token, `Sent` says when it left. Nothing happens on a closed link.
     pub fn send(&mut self, link: LinkId, packet: P, token: Option<u64>) {
-        if let Some(end) = self.net.ends.get_mut(&link).filter(|end| !end.closing) {
+        if let Some(end) = self.net.ends.get_mut(link).filter(|end| !end.closing) {
             end.waiting.push_back((Parcel::Packet(packet), token));
             self.make_ready(link);
             self.pump();
@@ -250,7 +251,7 @@ impl<P: Packet, L> Port<'_, P, L> {
 
     /// Takes back the packet with this token, if it has not begun to leave.
     pub fn unsend(&mut self, link: LinkId, token: u64) -> Option<P> {
-        let waiting = &mut self.net.ends.get_mut(&link)?.waiting;
+        let waiting = &mut self.net.ends.get_mut(link)?.waiting;
         let at = waiting.iter().position(|(_, its)| *its == Some(token))?;
         match waiting.remove(at)?.0 {
             Parcel::Packet(packet) => Some(packet),
@@ -260,12 +261,12 @@ impl<P: Packet, L> Port<'_, P, L> {
 
     /// Packets that wait to leave over this link.
     pub fn waiting(&self, link: LinkId) -> usize {
-        self.net.ends.get(&link).map_or(0, |end| end.waiting.len())
+        self.net.ends.get(link).map_or(0, |end| end.waiting.len())
     }
 
     /// Closes a link once what was sent before has left. `Closed` follows.
     pub fn close(&mut self, link: LinkId) {
-        if let Some(end) = self.net.ends.get_mut(&link).filter(|end| !end.closing) {
+        if let Some(end) = self.net.ends.get_mut(link).filter(|end| !end.closing) {
             end.closing = true;
             end.waiting.push_back((Parcel::End, None));
             self.make_ready(link);
@@ -275,7 +276,7 @@ impl<P: Packet, L> Port<'_, P, L> {
 
     /// Closes a link at once; what waits is lost. `Closed` follows, here and there.
     pub fn reset(&mut self, link: LinkId) {
-        if let Some(end) = self.net.ends.remove(&link) {
+        if let Some(end) = self.net.ends.remove(link) {
             self.cause_there(self.now, end.other, Pending::Reset(link));
             self.cause_here(self.now, Pending::Closed(link));
         }
@@ -312,7 +313,7 @@ impl<P: Packet, L> Port<'_, P, L> {
     }
 
     fn make_ready(&mut self, link: LinkId) {
-        if let Some(end) = self.net.ends.get_mut(&link)
+        if let Some(end) = self.net.ends.get_mut(link)
             && !end.is_ready
             && !end.is_blocked
             && !end.waiting.is_empty()
@@ -327,7 +328,7 @@ impl<P: Packet, L> Port<'_, P, L> {
         while !self.net.line_busy {
             let Some(link) = self.net.ready.pop_front() else { return };
             let now = self.now;
-            let Some(end) = self.net.ends.get_mut(&link) else { continue };
+            let Some(end) = self.net.ends.get_mut(link) else { continue };
             end.is_ready = false;
             let path = self.topology.path(self.net.id, end.other);
             // Room in the path's queue: what it still has to carry is less than the queue.
@@ -364,7 +365,7 @@ impl<P: Packet, L> Port<'_, P, L> {
                 self.cause_here(left, Pending::Sent(link, token));
             }
             if is_end {
-                self.net.ends.remove(&link);
+                self.net.ends.remove(link);
                 self.cause_here(left, Pending::Closed(link));
             }
             if left > now {
@@ -381,7 +382,7 @@ impl<P: Packet, L> Port<'_, P, L> {
     }
 
     pub(crate) fn path_free(&mut self, link: LinkId) {
-        if let Some(end) = self.net.ends.get_mut(&link) {
+        if let Some(end) = self.net.ends.get_mut(link) {
             end.is_blocked = false;
             self.make_ready(link);
             self.pump();
@@ -455,19 +456,19 @@ impl<P: Packet, L> Port<'_, P, L> {
 
     /// Forgets an end; says whether there was one.
     pub(crate) fn forget(&mut self, link: LinkId) -> bool {
-        self.net.ends.remove(&link).is_some()
+        self.net.ends.remove(link).is_some()
     }
 
     /// The links to a node, or all.
     pub(crate) fn links_to(&self, other: Option<NodeId>) -> Vec<LinkId> {
         let ends = self.net.ends.iter();
-        ends.filter(|(_, end)| other.is_none_or(|other| end.other == other)).map(|(&link, _)| link).collect()
+        ends.filter(|(_, end)| other.is_none_or(|other| end.other == other)).map(|(link, _)| link).collect()
     }
 
     /// The process dies: all links end, those that waited for an answer too.
     pub(crate) fn die(&mut self) {
         for link in self.links_to(None) {
-            if let Some(end) = self.net.ends.remove(&link) {
+            if let Some(end) = self.net.ends.remove(link) {
                 self.cause_there(self.now, end.other, Pending::Reset(link));
             }
         }

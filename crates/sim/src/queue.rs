@@ -7,7 +7,7 @@
 use crate::NodeId;
 use shoal_machine::Time;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 /// Where a happening stands in the order of all.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -18,20 +18,31 @@ pub(crate) struct Key {
     pub(crate) sequence: u64,
 }
 
-/// A heap of happenings. What happens lies beside it: the heap moves its entries many times, and keys are small.
+/// Microseconds of a span. Chosen: with ten thousand peers a millisecond holds some thousand happenings, which fit into a
+/// core's own cache.
+const SPAN_US: u64 = 1 << 10;
+
+/// All happenings that are to come. Those of the present span of time are a heap; those of each later span lie unordered until
+/// their time comes, so that most are put away and taken up in one step. What happens lies beside its key: keys are small and
+/// move often.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
-    heap: BinaryHeap<Reverse<(Key, Slot)>>,
+    /// Ends before `horizon`.
+    near: BinaryHeap<Reverse<Entry>>,
+    /// Number of the first span that is not in `near`.
+    horizon: u64,
+    far: BTreeMap<u64, Vec<Entry>>,
     whats: Vec<Option<T>>,
     free: Vec<Slot>,
 }
 
-/// A place in `whats`.
+/// A key and a place in `whats`.
+type Entry = (Key, Slot);
 type Slot = u32;
 
 impl<T> Queue<T> {
     pub(crate) const fn new() -> Self {
-        Queue { heap: BinaryHeap::new(), whats: Vec::new(), free: Vec::new() }
+        Queue { near: BinaryHeap::new(), horizon: 0, far: BTreeMap::new(), whats: Vec::new(), free: Vec::new() }
     }
 
     pub(crate) fn push(&mut self, key: Key, what: T) {
@@ -45,18 +56,31 @@ impl<T> Queue<T> {
                 Slot::try_from(self.whats.len() - 1).expect("memory ends before four billion happenings")
             }
         };
-        self.heap.push(Reverse((key, slot)));
+        let span = key.at.as_micros() / SPAN_US;
+        if span < self.horizon {
+            self.near.push(Reverse((key, slot)));
+        } else {
+            self.far.entry(span).or_default().push((key, slot));
+        }
     }
 
     pub(crate) fn pop(&mut self) -> Option<(Key, T)> {
-        let Reverse((key, slot)) = self.heap.pop()?;
+        if self.near.is_empty() {
+            let (span, entries) = self.far.pop_first()?;
+            self.horizon = span + 1;
+            self.near = entries.into_iter().map(Reverse).collect();
+        }
+        let Reverse((key, slot)) = self.near.pop()?;
         self.free.push(slot);
         self.whats[slot as usize].take().map(|what| (key, what))
     }
 
     /// When the next happening is.
     pub(crate) fn next_at(&self) -> Option<Time> {
-        self.heap.peek().map(|Reverse((key, _))| key.at)
+        match self.near.peek() {
+            Some(Reverse((key, _))) => Some(key.at),
+            None => self.far.first_key_value()?.1.iter().map(|(key, _)| key.at).min(),
+        }
     }
 }
 
@@ -69,7 +93,7 @@ mod tests {
     fn the_order_of_pushing_does_not_matter() {
         let mut keys: Vec<Key> = (0..200_u64)
             .map(|i| Key {
-                at: Time::from_micros(i / 20),
+                at: Time::from_micros(i / 20 * 300),
                 to: NodeId((i / 5 % 4) as u32),
                 from: NodeId((i % 5) as u32),
                 sequence: i,

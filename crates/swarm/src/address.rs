@@ -20,6 +20,8 @@ use std::time::Duration;
 
 /// Addresses kept, at most (reliability.md B6).
 const MAX_KNOWN: usize = 2_000;
+/// Addresses kept for each connection that there may be. Chosen: at the default of 100 connections just the bound above.
+const KNOWN_PER_CONNECTION: usize = 20;
 /// Tries to one address within [`TRY_WINDOW`], unless the user typed it (reliability.md B6).
 const MAX_TRIES: u32 = 3;
 const TRY_WINDOW: Duration = Duration::from_secs(600);
@@ -67,6 +69,8 @@ pub(crate) struct AddressBook {
     due: Cell<Option<(bool, Option<Time>)>>,
     rng: Rng,
     dialing: usize,
+    /// Addresses kept, at most.
+    most: usize,
 }
 
 /// Whether an address stands for one host, as far as that can be told: addresses of local networks and of this machine are
@@ -97,7 +101,14 @@ impl AddressBook {
             due: Cell::new(None),
             rng,
             dialing: 0,
+            most: MAX_KNOWN,
         }
+    }
+
+    /// Keeps no more than so many connections have use for.
+    pub(crate) fn for_connections(mut self, connections: usize) -> AddressBook {
+        self.most = connections.saturating_mul(KNOWN_PER_CONNECTION).min(MAX_KNOWN);
+        self
     }
 
     /// Takes addresses in. A privileged port is believed only from a tracker, the user or the link (reliability.md B6).
@@ -145,7 +156,7 @@ impl AddressBook {
         if namer.is_some_and(|namer| !self.bounds.may_name(namer)) {
             return;
         }
-        if self.known.len() >= MAX_KNOWN && !self.make_room(now, source) {
+        if self.known.len() >= self.most && !self.make_room(now, source) {
             return;
         }
         let tries = self.bounds.entered(addr, namer).unwrap_or(Tries { count: 0, since: now });

@@ -128,7 +128,8 @@ impl<P> Swarm<P> {
             peers: BTreeMap::new(),
             reach: Reach::default(),
             web_seeds: WebSeeds::new(&config.web_seeds, rng.fork("web seeds")),
-            addresses: AddressBook::new(config.own_addresses.clone(), config.near_only, rng.fork("addresses")),
+            addresses: AddressBook::new(config.own_addresses.clone(), config.near_only, rng.fork("addresses"))
+                .for_connections(config.max_peers),
             seen_as: SeenAs::default(),
             peer_changes: 0,
             schedule: AnnounceSchedule::new(config.trackers.clone(), rng.fork("announce")),

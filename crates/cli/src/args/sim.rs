@@ -112,6 +112,12 @@ pub(crate) struct SwarmArgs {
     /// Runs at a time; it changes no result [default: the number of processors]
     #[arg(long, value_name = "N", help_heading = "Run")]
     pub(crate) threads: Option<NonZero<usize>>,
+    /// Simulate coarser: as if a block were N times 16 KiB, in an N-th of the time
+    ///
+    /// Payload, pieces and rates are N times smaller in the simulation, and what is told is counted N times. A power of two, up to
+    /// a block a piece. What it costs in accuracy: docs/simulator.md.
+    #[arg(long, value_name = "N", default_value = "1", help_heading = "Run")]
+    pub(crate) scale: NonZero<u32>,
     /// Give a run up after this much virtual time [default: ten times the bound, and 10m]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Run")]
     pub(crate) timeout: Option<Duration>,

@@ -27,6 +27,7 @@ pub struct Estimate {
 
 /// Estimates a run of these parameters.
 pub fn estimate(params: &SwarmParams) -> Estimate {
+    let params = &params.scaled();
     let peers = u64::from(params.peers) + u64::from(params.seeds);
     let pieces = params.pieces();
     let ends = peers * (params.neighbours as u64).min(peers - 1);

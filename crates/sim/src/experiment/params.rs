@@ -161,6 +161,9 @@ pub struct SwarmParams {
     pub faults: Vec<Fault>,
     /// Connections a peer, at most.
     pub neighbours: usize,
+    /// Payload, pieces and rates are this many times smaller in the simulation, so that it has so many times fewer blocks to
+    /// simulate: as if a block were so many times 16 KiB. Times stay.
+    pub scale: u32,
     /// Virtual time after which the run is given up; `None` for ten times the bound.
     pub timeout: Option<Duration>,
 }
@@ -228,10 +231,32 @@ impl SwarmParams {
         if self.neighbours == 0 || self.neighbours > MAX_NEIGHBOURS {
             return wrong("neighbours", "takes 1 to 1000");
         }
+        if !self.scale.is_power_of_two() || self.piece_length / self.scale < BLOCK_LENGTH {
+            let most = self.piece_length / BLOCK_LENGTH;
+            return Err(ParamError {
+                param: "scale",
+                problem: format!("takes powers of two up to {most}, a block a piece"),
+            });
+        }
         if self.timeout.is_some_and(|timeout| timeout.is_zero()) {
             return wrong("timeout", "takes more than nothing; leave it out for ten times the bound");
         }
         Ok(())
+    }
+
+    /// What is simulated in place of it: everything that is counted in bytes, `scale` times smaller.
+    pub(super) fn scaled(&self) -> SwarmParams {
+        let scale = u64::from(self.scale);
+        let rate = |rate: Option<u64>| rate.map(|rate| (rate / scale).max(1));
+        SwarmParams {
+            payload: self.payload.div_ceil(scale),
+            piece_length: self.piece_length / self.scale,
+            up: rate(self.up),
+            down: rate(self.down),
+            seed_up: rate(self.seed_up),
+            scale: 1,
+            ..self.clone()
+        }
     }
 
     /// How many pieces the payload has.
@@ -282,6 +307,7 @@ pub(super) mod tests {
             free_riders: 0.0,
             faults: Vec::new(),
             neighbours: 40,
+            scale: 1,
             timeout: None,
         }
     }
@@ -349,6 +375,8 @@ pub(super) mod tests {
         with("loss", &|p| p.loss = f64::NAN);
         with("free-riders", &|p| p.free_riders = 1.1);
         with("neighbours", &|p| p.neighbours = 0);
+        with("scale", &|p| p.scale = 3);
+        with("scale", &|p| p.scale = 8);
         with("timeout", &|p| p.timeout = Some(Duration::ZERO));
         for (name, changed) in all {
             assert_eq!(changed.check().unwrap_err().param, name);

@@ -90,6 +90,8 @@ pub struct Outcome {
 /// not [checked](SwarmParams::check).
 pub fn run_swarm(params: &SwarmParams, seed: u64, go_on: &mut dyn FnMut(&Progress) -> bool) -> Outcome {
     params.check().expect("the caller checks what the user wrote");
+    let scale = u64::from(params.scale);
+    let params = &params.scaled();
     let mut built = build(params, seed);
     let limit = params.timeout.unwrap_or_else(|| patience(&built.bound) + last_arrival(&built.leeches));
     let end = Time::ZERO + limit;
@@ -126,7 +128,9 @@ pub fn run_swarm(params: &SwarmParams, seed: u64, go_on: &mut dyn FnMut(&Progres
     };
     let now = built.scenario.simulation().now();
     series.push(now, sample(params, &built));
-    let row = row(params, &built, &ended, &series);
+    let mut row = row(params, &built, &ended, &series);
+    row.waste_bytes *= scale;
+    series.scale_bytes(scale);
     let simulation = built.scenario.simulation();
     Outcome {
         seed,
@@ -304,6 +308,23 @@ mod tests {
         let lossy = run(&params, 5).row.finish_s.unwrap();
         assert!((0.95..1.3).contains(&(lossy / (params.payload as f64 / 106_000.0))), "{clear} {lossy}");
         assert!(clear < 6.0, "{clear}");
+    }
+
+    #[test]
+    fn a_coarser_swarm_takes_about_as_long() {
+        let mut params = params();
+        params.payload = 32 << 20;
+        params.piece_length = 256 << 10;
+        params.peers = 20;
+        let fine = run(&params, 7);
+        params.scale = 4;
+        let coarse = run(&params, 7);
+        let ratio = coarse.row.finish_s.unwrap() / fine.row.finish_s.unwrap();
+        assert!((0.8..1.25).contains(&ratio), "{:?} {:?}", fine.row, coarse.row);
+        assert!(coarse.events < fine.events * 3 / 4, "{} {}", coarse.events, fine.events);
+        let last = |outcome: &Outcome| outcome.series.samples().last().unwrap().done_bytes;
+        assert_eq!(last(&coarse), last(&fine));
+        assert_eq!(coarse.bound, fine.bound);
     }
 
     #[test]

@@ -63,6 +63,16 @@ impl Series {
         }
     }
 
+    /// Counts bytes `scale` times.
+    pub(super) fn scale_bytes(&mut self, scale: u64) {
+        for sample in &mut self.samples {
+            let Sample { done_bytes, sent_bytes, seed_bytes, could_send_bytes, .. } = sample;
+            for bytes in [done_bytes, sent_bytes, seed_bytes, could_send_bytes] {
+                *bytes *= scale;
+            }
+        }
+    }
+
     /// All samples, in order.
     pub fn samples(&self) -> &[Sample] {
         &self.samples

@@ -20,6 +20,7 @@ use super::referee::Referee;
 use super::setup::{PeerRecord, PeerSetup};
 use super::web_seed::{Fetch, WebSeedKind};
 use super::{SwarmLocal, addr_of, node_of, peer_id};
+use crate::links::Links;
 use crate::{Happening, LinkId, NodeId, Port, Surroundings};
 use shoal_layout::{BlockRef, FileIndex, PieceIndex, Selection};
 use shoal_machine::{Rng, Time};
@@ -98,7 +99,7 @@ pub struct PeerSite {
     record: PeerRecord,
     held_bytes: Arc<AtomicU64>,
     // Of the running process:
-    connections: BTreeMap<LinkId, Connection>,
+    connections: Links<Connection>,
     links: BTreeMap<PeerKey, LinkId>,
     next_key: u32,
     dialing: BTreeMap<LinkId, SocketAddr>,
@@ -149,7 +150,7 @@ impl PeerSite {
             watched: false,
             record: PeerRecord::default(),
             held_bytes: Arc::default(),
-            connections: BTreeMap::new(),
+            connections: Links::new(),
             links: BTreeMap::new(),
             next_key: 0,
             dialing: BTreeMap::new(),
@@ -283,7 +284,7 @@ impl PeerSite {
         if let Some(addr) = self.dialing.remove(&link) {
             dial_failed(addr, events);
         }
-        let Some(connection) = self.connections.remove(&link) else { return };
+        let Some(connection) = self.connections.remove(link) else { return };
         match connection.key {
             Some(peer) => {
                 self.links.remove(&peer);
@@ -394,7 +395,7 @@ impl Surroundings for PeerSite {
                 }
             }
             Happening::Local(SwarmLocal::HandshakeTimeout(link)) => {
-                if self.connections.get(&link).is_some_and(|connection| connection.key.is_none()) {
+                if self.connections.get(link).is_some_and(|connection| connection.key.is_none()) {
                     port.reset(link);
                     self.closed(link, events);
                 }

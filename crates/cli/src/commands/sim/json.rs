@@ -86,6 +86,7 @@ fn params(params: &SwarmParams) -> Value {
         "free-riders": params.free_riders,
         "faults": params.faults.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "neighbours": params.neighbours,
+        "scale": params.scale,
         "timeout": params.timeout.map(|timeout| latency_text((timeout, timeout))),
     })
 }

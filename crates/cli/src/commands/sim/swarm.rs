@@ -153,6 +153,7 @@ pub(super) fn params(args: &SwarmArgs) -> SwarmParams {
         free_riders: args.free_riders,
         faults: args.faults.clone(),
         neighbours: args.neighbours,
+        scale: args.scale.get(),
         timeout: args.timeout,
     }
 }
@@ -168,6 +169,7 @@ fn replay(params: &SwarmParams, seed: u64) -> String {
         ("piece-length", params.piece_length.to_string()),
         ("format", json::format(params.kind).to_owned()),
         ("neighbours", params.neighbours.to_string()),
+        ("scale", params.scale.to_string()),
         ("up", rate(params.up)),
         ("down", rate(params.down)),
         ("seed-up", rate(params.seed_up)),
@@ -215,7 +217,8 @@ fn announce(args: &SwarmArgs, params: &SwarmParams, context: &Context) {
     let events = estimate(params).events.saturating_mul(u64::from(args.runs.get()));
     if events >= MANY_EVENTS {
         let time = size::time(Duration::from_secs(events / EVENTS_PER_S));
-        let line = format!("about {} million events to simulate: some {time}", events / 1_000_000);
+        let coarser = if events >= 40 * MANY_EVENTS { "; --scale makes it coarser and quicker" } else { "" };
+        let line = format!("about {} million events to simulate: some {time}{coarser}", events / 1_000_000);
         context.reporter.say(Level::Normal, &line);
     }
 }
@@ -246,7 +249,8 @@ fn write(path: &Path, mut file: File, text: &str) -> Result<(), Failure> {
 mod tests {
     use super::*;
     use crate::args::{Cli, Command, Experiment};
-    use clap::Parser;
+    use crate::config_file::ConfigFile;
+    use clap::{CommandFactory, FromArgMatches, Parser};
 
     fn parse(words: &[&str]) -> SwarmArgs {
         match Cli::parse_from([&["shoal", "sim", "swarm"], words].concat()).command {
@@ -263,7 +267,7 @@ mod tests {
             vec!["--peers", "3"],
             vec!["--loss", "0.7%", "--latency", "5ms..80ms", "--jitter", "1500us", "--arrivals", "poisson 300ms"],
             vec!["--faults", "liars,resets=7s", "--leave", "complete 30s", "--free-riders", "0.3", "--timeout", "1h"],
-            vec!["--up", "none", "--down", "3MiB", "--seed-up", "50M", "--format", "v2", "--piece-length", "1MiB"],
+            vec!["--up", "none", "--down", "3MiB", "--format", "v2", "--piece-length", "1MiB", "--scale", "4"],
         ] {
             let asked = params(&parse(&words));
             let line = replay(&asked, 9);
@@ -280,6 +284,24 @@ mod tests {
             let again = parse(&typed);
             assert_eq!((params(&again), again.seed), (asked, 9), "{line}");
         }
+    }
+
+    #[test]
+    fn scenarios_of_the_documentation_can_be_run() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/scenarios");
+        let mut found = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let root = Cli::command();
+            let file = ConfigFile::load_table(&path, &root, "sim.swarm").unwrap();
+            let matches = file.apply(root).try_get_matches_from(["shoal", "sim", "swarm", "-q"]).unwrap();
+            let Command::Sim(args) = Cli::from_arg_matches(&matches).unwrap().command else { panic!("{path:?}") };
+            let Experiment::Swarm(args) = args.experiment;
+            assert_eq!(params(&args).check(), Ok(()), "{path:?}");
+            assert!(estimate(&params(&args)).memory_bytes < 2 << 30, "{path:?}");
+            found += 1;
+        }
+        assert!(found >= 6);
     }
 
     #[test]

@@ -91,6 +91,9 @@ pub(super) fn question(params: &SwarmParams) -> String {
     if params.free_riders > 0.0 {
         more.push(format!("{} free-riders", percent(params.free_riders)));
     }
+    if params.scale > 1 {
+        more.push(format!("{} times coarser", params.scale));
+    }
     more.extend(params.faults.iter().map(ToString::to_string));
     if !more.is_empty() {
         let _ = writeln!(text, "And:   {}", more.join(", "));

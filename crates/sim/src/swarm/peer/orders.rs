@@ -51,13 +51,13 @@ impl PeerSite {
                 port.send(link, SwarmPacket::Bytes(LinkBytes::from_slice(&self.encoded)), None);
             }
             (Effect::Grant { block, .. }, Some(link)) => {
-                let new = self.connections.get_mut(&link).is_some_and(|connection| connection.grants.insert(block));
+                let new = self.connections.get_mut(link).is_some_and(|connection| connection.grants.insert(block));
                 if !new {
                     self.violated(|| format!("{block:?} is granted twice"));
                 }
             }
             (Effect::Revoke { block, .. }, Some(link)) => {
-                if let Some(connection) = self.connections.get_mut(&link) {
+                if let Some(connection) = self.connections.get_mut(link) {
                     connection.grants.remove(&block);
                 }
             }

@@ -21,12 +21,12 @@ impl PeerSite {
     ) {
         let tag = match packet {
             SwarmPacket::Bytes(bytes) => {
-                let Some(connection) = self.connections.get_mut(&link) else { return };
+                let Some(connection) = self.connections.get_mut(link) else { return };
                 connection.unread.extend_from_slice(&bytes);
                 None
             }
             SwarmPacket::Piece { header, tag } => {
-                let Some(connection) = self.connections.get_mut(&link) else { return };
+                let Some(connection) = self.connections.get_mut(link) else { return };
                 connection.unread.extend_from_slice(&header);
                 Some(tag)
             }
@@ -48,7 +48,7 @@ impl PeerSite {
     ) -> Option<()> {
         loop {
             let limits = if self.knows_info { Limits::for_pieces(self.content.pieces()) } else { Limits::UNKNOWN };
-            let Some(connection) = self.connections.get_mut(&link) else { return Some(()) };
+            let Some(connection) = self.connections.get_mut(link) else { return Some(()) };
             if let Some((left, _)) = &mut connection.draining {
                 let now = (*left).min(connection.unread.len() as u64);
                 connection.unread.drain(..now as usize);
@@ -64,7 +64,7 @@ impl PeerSite {
                     None => {}
                 }
             }
-            let Some(connection) = self.connections.get_mut(&link) else { return Some(()) };
+            let Some(connection) = self.connections.get_mut(link) else { return Some(()) };
             let Some(peer) = connection.key else {
                 match Handshake::decode(&connection.unread).ok()? {
                     None => return Some(()),
@@ -108,7 +108,7 @@ impl PeerSite {
         self.content.info().hashes().all_wire().find(|&hash| hash == handshake.info_hash)?;
         self.forget_extensions(&mut handshake);
         let ours = self.our_handshake();
-        let connection = self.connections.get_mut(&link)?;
+        let connection = self.connections.get_mut(link)?;
         if connection.direction == Direction::Incoming {
             port.send(link, ours, None);
         }
@@ -134,7 +134,7 @@ impl PeerSite {
         tag: Tag,
         events: &mut VecDeque<ProcessEvent>,
     ) {
-        let Some(connection) = self.connections.get_mut(&link) else { return };
+        let Some(connection) = self.connections.get_mut(link) else { return };
         let block = self.content.info().layout().block(raw.piece, raw.begin, raw.length);
         match block.filter(|block| connection.grants.remove(block)) {
             Some(block) => {
