@@ -251,6 +251,11 @@ impl PiecePicker {
         self.open_wanted
     }
 
+    /// How many blocks each peer was asked for, of those that were asked for any.
+    pub fn outstanding(&self) -> impl Iterator<Item = (PeerSlot, u32)> + '_ {
+        self.outstanding.iter().map(|(&peer, &count)| (peer, count))
+    }
+
     /// Whether every block that is missing was asked for.
     pub fn is_endgame(&self) -> bool {
         self.missing > 0 && self.missing == self.asked

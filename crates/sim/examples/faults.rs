@@ -1,4 +1,4 @@
-//! Runs fault seeds: `faults A..B [--all]` ends at the first that violates something, or with `--all` at the last, and says
+//! Runs fault seeds: `faults scenarios` runs those with names; `faults A..B [--all]` ends at the first that violates something, or with `--all` at the last, and says
 //! how they went. For `tests/mutants/planted`; people have `shoal sim faults`.
 
 use shoal_sim::{NodeId, faults};
@@ -6,6 +6,17 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|argument| argument == "scenarios") {
+        let mut failed = 0;
+        for named in faults::scenarios::all() {
+            if let Err(what) = named.run() {
+                println!("{}: {what}", named.name);
+                failed += 1;
+            }
+        }
+        println!("{} scenarios, {failed} failed", faults::scenarios::all().len());
+        return ExitCode::from(u8::from(failed > 0));
+    }
     let range = arguments.first().and_then(|range| range.split_once(".."));
     let Some((Ok(from), Ok(to))) = range.map(|(from, to)| (from.parse::<u64>(), to.parse::<u64>())) else {
         eprintln!("faults: say which seeds, as 0..500");

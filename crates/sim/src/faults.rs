@@ -5,8 +5,9 @@
 //! every leech has to complete within [`BOUND`]. At the end all are told to stop, and have to.
 //!
 //! [`run`] does all of it for one seed; the same seed gives the same digest wherever it runs. What a seed contains is in
-//! `storm.rs`.
+//! `storm.rs`; [`scenarios`] are situations with names.
 
+pub mod scenarios;
 mod storm;
 
 pub use storm::Storm;
@@ -78,7 +79,7 @@ pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 fn weather(storm: &mut Storm, outcome: &mut Outcome) -> Result<(), String> {
     let said = |violation: Violation| violation.to_string();
     storm.scenario.run_for(storm.lasts).map_err(said)?;
-    storm.scenario.calm();
+    storm.scenario.calm(storm.rogues_stay);
     if storm.narrow {
         storm.scenario.cut_all();
     }

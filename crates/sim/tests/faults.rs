@@ -27,3 +27,12 @@ fn one_seed_gives_one_outcome() {
         assert_eq!(faults::run(seed), faults::run(seed), "seed {seed}");
     }
 }
+
+#[test]
+fn every_named_scenario_holds() {
+    let problems: Vec<String> = faults::scenarios::all()
+        .iter()
+        .filter_map(|named| Some(format!("{}: {}", named.name, named.run().err()?)))
+        .collect();
+    assert!(problems.is_empty(), "{problems:#?}");
+}

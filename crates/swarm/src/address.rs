@@ -295,6 +295,10 @@ impl AddressBook {
 
     /// The connection is closed. `useful`: it was a good one, so that its next dial is its first.
     pub(crate) fn disconnected(&mut self, now: Time, addr: SocketAddr, useful: bool) {
+        if let Some(known) = self.known.get_mut(&addr).filter(|_| useful) {
+            // Who gave good pieces is no stranger's lure (B6): a path that breaks often is taken up again each time.
+            known.tries = Tries { count: 0, since: now };
+        }
         self.leave(now, addr, !useful);
     }
 

@@ -135,6 +135,8 @@ pub(crate) struct Peer {
     pub(crate) hash_requests: Vec<(HashRange, Time)>,
     /// It refused hashes since the last tick.
     pub(crate) refused_hashes: bool,
+    /// Until when it is not asked for hashes, having kept silent.
+    pub(crate) hashes_rest_until: Time,
 
     pub(crate) download: Rate,
     pub(crate) upload: Rate,
@@ -202,6 +204,7 @@ impl Peer {
             uploading: VecDeque::new(),
             hash_requests: Vec::new(),
             refused_hashes: false,
+            hashes_rest_until: now,
             download: Rate::new(now),
             upload: Rate::new(now),
             slow_start: Some(SlowStart { depth: FIRST_PIPELINE, checked: now, rate: 0 }),

@@ -30,13 +30,14 @@ use crate::choke::Choker;
 use crate::config::SwarmConfig;
 use crate::event::{Credit, Demand, Effect, Event, Notice, PeerKey, Source};
 use crate::metadata::MetadataFetch;
-use crate::peer::Peer;
+use crate::peer::{Peer, PeerPieces};
 use crate::rate::Rate;
 use crate::reach::Reach;
 use crate::seek::SeekSchedule;
 use crate::seen::SeenAs;
 use crate::slots::SlotSearch;
-use crate::web_seeds::WebSeeds;
+use crate::web_seeds::{WebSeed, WebSeeds};
+use shoal_layout::PieceIndex;
 use shoal_machine::{Effects, Machine, Rng, Time};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -270,6 +271,12 @@ impl<P> Swarm<P> {
         self.web_seeds.check_invariants();
         if let Phase::Transfer(transfer) = &self.phase {
             transfer.check_invariants(&self.peers);
+            for piece in (0..transfer.info.layout().pieces()).map(PieceIndex) {
+                let has = |peer: &&Peer| matches!(&peer.pieces, PeerPieces::Known(bits) if bits.get(piece));
+                let gives = |seed: &&WebSeed| !seed.is_gone() && piece.0 < seed.bits.len() && seed.bits.get(piece);
+                let sources = self.peers.values().filter(has).count() + self.web_seeds.seeds().filter(gives).count();
+                assert_eq!(transfer.picker.availability(piece), sources as u32, "sources of {piece:?}");
+            }
             for (seed, block) in self.web_seeds.asked() {
                 assert!(!transfer.picker.have().get(block.piece), "{block:?} is fetched from {seed:?} and there");
             }

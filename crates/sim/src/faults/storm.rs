@@ -14,6 +14,8 @@ pub struct Storm {
     pub scenario: Scenario,
     /// How long faults are on.
     pub lasts: Duration,
+    /// Whether rogues go on when all else is well.
+    pub(super) rogues_stay: bool,
     /// Whether links of the storm are so bad that only new ones are of use.
     pub(super) narrow: bool,
     /// Those who lie.
@@ -46,7 +48,14 @@ impl Storm {
         let lasts = Duration::from_secs(between(&mut rng, 10, 60));
         let mut scenario = Scenario::of(seed, content);
         let trackers: Vec<NodeId> = (0..between(&mut rng, 1, 2)).map(|_| scenario.tracker()).collect();
-        let mut storm = Storm { scenario, lasts, narrow: false, liars: BTreeSet::new(), damaged: BTreeSet::new() };
+        let mut storm = Storm {
+            scenario,
+            lasts,
+            rogues_stay: false,
+            narrow: false,
+            liars: BTreeSet::new(),
+            damaged: BTreeSet::new(),
+        };
         storm.weather_of_paths(&mut rng);
         // The honest source: it has everything, tells the truth, and no path of its own damages anything.
         let anchor_line = Access { up_bytes_per_s: Some(pick(&mut rng, &[250_000, 1_000_000])), ..line(&mut rng) };
@@ -74,6 +83,7 @@ impl Storm {
         }
         storm.damage_paths(&mut rng, &peers[1..]);
         storm.acts(&mut rng, &trackers, &peers, files);
+        storm.rogues_stay = rng.chance(0.3);
         storm
     }
 

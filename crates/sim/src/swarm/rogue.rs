@@ -79,6 +79,15 @@ pub enum Misbehaviour {
 }
 
 impl Misbehaviour {
+    /// Whether it fills lines with what nobody asked for: beside it, how long a download takes says nothing.
+    pub fn floods(self) -> bool {
+        use Misbehaviour::*;
+        matches!(
+            self,
+            FloodRequests | FloodBlocks | FloodPex | FloodHashRequests | FloodMetadataRequests | FloodHaves | Garbage
+        )
+    }
+
     /// All of them.
     pub const ALL: [Misbehaviour; 26] = {
         use Misbehaviour::*;
@@ -151,6 +160,10 @@ impl Rogue {
         rng: Rng,
     ) -> Rogue {
         Rogue { misbehaviour, content, trackers, dials, links: BTreeMap::new(), rng }
+    }
+
+    pub(crate) fn misbehaviour(&self) -> Misbehaviour {
+        self.misbehaviour
     }
 
     pub(crate) fn handle(

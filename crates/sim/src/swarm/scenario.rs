@@ -175,9 +175,9 @@ impl Scenario {
         self.simulation.remind(node, at, SwarmLocal::Act(act));
     }
 
-    /// From now on nothing goes wrong: paths are clear, disks and trackers and web seeds work, liars tell the truth, rogues
-    /// are gone, and all others run.
-    pub fn calm(&mut self) {
+    /// From now on nothing goes wrong: paths are clear, disks and trackers and web seeds work, liars tell the truth, and all
+    /// who are honest run. Rogues are gone, or those stay that do not flood.
+    pub fn calm(&mut self, rogues_stay: bool) {
         let now = self.simulation.now();
         self.simulation.clear_paths();
         for id in (0..self.simulation.next_id().0).map(NodeId) {
@@ -187,6 +187,7 @@ impl Scenario {
                     self.simulation.remind(id, now, SwarmLocal::Act(Act::FailSyncs(false)));
                 }
                 SwarmNode::Tracker(tracker) => tracker.mood = TrackerMood::Helpful,
+                SwarmNode::Rogue(rogue) if rogues_stay && !rogue.misbehaviour().floods() => {}
                 SwarmNode::Rogue(_) => {
                     self.simulation.stop(id, now);
                     continue;

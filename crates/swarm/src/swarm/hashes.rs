@@ -6,9 +6,13 @@ use crate::layers::{Came, PATIENCE, PIPELINE};
 use crate::peer::Peer;
 use shoal_machine::Effects;
 use shoal_wire::{HashRange, Message};
+use std::time::Duration;
 
 /// Hash requests served to one connection, at most. Chosen: all layers of 2^21 pieces are 4,096 runs; twice that.
 const MAX_SERVED: u64 = 8_192;
+
+/// So long a peer that let a hash request pass is passed over. Chosen: as one that snubs (BEP 3).
+const REST: Duration = Duration::from_secs(60);
 
 /// Whether a peer understands hash requests: it said so, or it came by the v2 hash (BEP 52, "upgrade path").
 fn speaks_v2(peer: &Peer, truncated_v2: Option<[u8; 20]>) -> bool {
@@ -21,7 +25,8 @@ impl<P> Swarm<P> {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let Phase::Transfer(transfer) = &mut self.phase else { return };
         let truncated = self.config.hashes.v2.as_ref().map(|hash| hash.truncated());
-        if transfer.layer_fetch.is_done() || peer.refused_hashes || !speaks_v2(peer, truncated) {
+        let rests = peer.refused_hashes || self.now < peer.hashes_rest_until;
+        if transfer.layer_fetch.is_done() || rests || !speaks_v2(peer, truncated) {
             return;
         }
         let room = PIPELINE.saturating_sub(peer.hash_requests.len());
@@ -85,6 +90,8 @@ impl<P> Swarm<P> {
         peer.hash_requests.retain(|&(range, at)| {
             let late = now.since(at) >= PATIENCE;
             if late {
+                // Else it would be asked first again, and others never (fault seed 389: a magnet link without an end).
+                peer.hashes_rest_until = now + REST;
                 transfer.layer_fetch.refused(key, range);
             }
             !late

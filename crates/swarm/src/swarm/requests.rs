@@ -161,12 +161,37 @@ impl<P> Swarm<P> {
         peer.take_request(block);
         // An allowed piece that is refused is not allowed any more (BEP 6).
         peer.allowed_fast.remove(&block.piece);
+        let peer_choking = peer.peer_choking;
         if let Phase::Transfer(transfer) = &mut self.phase {
             transfer.picker.abandoned(block, slot(key));
+            // One that chokes and unchokes would else keep a piece that it alone is asked for (fault seed 9465).
+            if let Some(owner) = transfer.exclusive.get_mut(&block.piece).filter(|owner| **owner == Some(slot(key))) {
+                *owner = None;
+                self.touch_all |= peer_choking;
+            }
         }
         self.credit.down = self.credit.down.saturating_add(cost(block));
         out.push(Effect::Revoke { peer: key, block });
         // Nobody is asked again at once: with the same peer that would be a loop as fast as the path. The tick asks.
+        self.keeps_from_us(key, out);
+    }
+
+    /// One that unchoked us and rejects keeps blocks from us as one that is silent does: others are asked first, and for the
+    /// pieces that it alone was asked for too (fault seed 1144: else it holds up a piece that came corrupt once for ever).
+    fn keeps_from_us(&mut self, key: PeerKey, out: &mut Effects<Effect<P>>) {
+        let Some(peer) = self.peers.get_mut(&key).filter(|peer| !peer.peer_choking && peer.requests.is_empty()) else {
+            return;
+        };
+        peer.snubbing = true;
+        peer.snubs += 1;
+        let goes = peer.snubs >= MAX_SNUBS && !peer.gave_good;
+        if let Phase::Transfer(transfer) = &mut self.phase {
+            transfer.picker.peer_slow(slot(key), true);
+            transfer.release_exclusive(slot(key));
+        }
+        if goes {
+            self.close(key, DisconnectReason::Idle, out);
+        }
     }
 
     /// A peer chokes us. Without the fast extension that takes back all requests (BEP 3); with it each one is answered.

@@ -215,6 +215,11 @@ impl<P> Transfer<P> {
             assert!(!self.picker.have().get(*piece), "{piece:?} is stored twice");
             assert!(!self.assembly.contains_key(piece), "{piece:?} is assembled and being stored");
         }
+        for (asked, count) in self.picker.outstanding().filter(|(asked, _)| crate::web_seeds::seed_of(*asked).is_none())
+        {
+            let ours = peers.get(&PeerKey(asked.0)).map_or(0, |peer| peer.requests.len());
+            assert_eq!(ours, count as usize, "blocks that {asked:?} was asked for, here and by the picker");
+        }
         for peer in peers.values() {
             for asked in &peer.requests {
                 assert!(!self.picker.have().get(asked.block.piece), "{:?} is asked for and there", asked.block);

@@ -77,3 +77,22 @@ fn what_comes_from_one_who_was_let_go_counts_as_wasted() {
     script.feed(Event::Unrequested { peer, block: raw(0, 0, BLOCK) });
     assert_eq!(script.swarm.progress().wasted, u64::from(BLOCK));
 }
+
+#[test]
+fn one_that_unchokes_and_rejects_everything_is_let_go() {
+    let mut script = Script::with(4, []);
+    let peer = script.open_seed();
+    for _ in 0..5 {
+        let effects = script.effects();
+        if let Some(reason) = disconnected(&effects, peer) {
+            return assert_eq!(reason, DisconnectReason::Idle);
+        }
+        for effect in effects {
+            if let Effect::Send { message: Message::Request(asked), .. } = effect {
+                script.say(peer, Message::Reject(asked));
+            }
+        }
+        script.pass(Duration::from_secs(1));
+    }
+    panic!("it is still asked");
+}
