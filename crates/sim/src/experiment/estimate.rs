@@ -1,14 +1,16 @@
 //! What a run will cost, before it is begun.
 //!
-//! Measured figures (docs/simulator.md), rounded up: whoever is told that it fits must not be wrong by much.
+//! Measured figures (docs/measurements.md, "The simulator"), rounded up: whoever is told that it fits must not be wrong by much.
 
 use super::params::SwarmParams;
 use shoal_layout::BLOCK_LENGTH;
 
 /// Bytes of a peer by itself: machines, disk, address book.
 const PEER_BYTES: u64 = 12_000;
-/// Bytes of one end of a connection beside its bitfield.
-const END_BYTES: u64 = 3_000;
+/// Bytes of one end of a connection beside its bitfield, with the addresses that are kept for it.
+const END_BYTES: u64 = 9_500;
+/// Bytes for each neighbour that a peer told the other one of (BEP 11).
+const TOLD_BYTES: u64 = 45;
 /// Bytes of what a peer knows of a piece: availability, state and order in the picker.
 const PIECE_BYTES: u64 = 24;
 /// Bytes of blocks and messages on their way, a connection end.
@@ -33,7 +35,7 @@ pub fn estimate(params: &SwarmParams) -> Estimate {
     let ends = peers * (params.neighbours as u64).min(peers - 1);
     let blocks = params.payload.div_ceil(u64::from(BLOCK_LENGTH));
     let memory_bytes = peers.saturating_mul(PEER_BYTES + PIECE_BYTES * pieces)
-        + ends.saturating_mul(END_BYTES + ON_THE_WAY_BYTES + pieces / 8)
+        + ends.saturating_mul(END_BYTES + ON_THE_WAY_BYTES + TOLD_BYTES * (ends / peers) + pieces / 8)
         // The torrent's own hashes, once, and while they are made.
         + blocks.saturating_mul(96);
     // A piece is told to every neighbour.

@@ -9,8 +9,8 @@ use crate::{NodeId, Violation};
 use shoal_machine::Time;
 use std::time::Duration;
 
-/// Events between two looks at whether to go on. Chosen: a tenth of a second of work.
-const LOOK_EVERY: u32 = 1 << 14;
+/// Events between two looks at whether to go on. Chosen: a quarter of a second of work; a look goes through all leeches.
+const LOOK_EVERY: u32 = 1 << 15;
 
 /// How a run stands; see [`run_swarm`].
 #[derive(Clone, Copy, Debug)]
