@@ -27,7 +27,7 @@ fn an_address_is_tried_three_times_in_ten_minutes_and_a_typed_one_more() {
 fn a_flood_of_addresses_is_bounded_and_spares_what_the_user_typed() {
     let mut book = AddressBook::new([], false, Rng::new(1));
     book.add(Time::ZERO, Source::User, &[addr(0)]);
-    for n in 1..100_000 {
+    for n in 1..200_000 {
         book.add(Time::ZERO, Source::Pex, &[addr(n)]);
     }
     book.check_invariants();
@@ -164,7 +164,7 @@ fn near_only_takes_local_addresses_and_what_the_user_typed() {
 #[test]
 fn a_flood_of_named_addresses_is_bounded_in_number() {
     let mut book = AddressBook::new([], false, Rng::new(1));
-    for n in 0..20_000_u32 {
+    for n in 0..200_000_u32 {
         let namer = IpAddr::from(std::net::Ipv4Addr::from(0x2000_0000 + n % 5_000));
         book.add_named(Time::ZERO, namer, addr(n));
     }
