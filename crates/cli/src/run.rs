@@ -372,7 +372,7 @@ mod tests {
         let kernels = report["kernels"].as_array().unwrap();
         for hash in ["sha1", "sha256"] {
             let of = |path: &str| kernels.iter().filter(|k| k["hash"] == hash && k["path"] == path).count();
-            assert!(of("auto") == 11 && of("portable") == 11, "{out}");
+            assert!(of("auto") == 12 && of("portable") == 12, "{out}");
         }
         assert!(kernels.iter().all(|kernel| kernel["bytes_per_s"].as_u64() > Some(0)), "{out}");
         let formats: Vec<_> =
