@@ -33,6 +33,8 @@ pub struct PeerSlot(pub u32);
 pub enum PickMode {
     /// Those that the fewest peers have.
     RarestFirst,
+    /// Any, equally likely: what rarity is measured against.
+    Random,
     /// Those with the lowest numbers.
     Sequential,
 }

@@ -9,7 +9,7 @@
 
 use crate::event::PeerKey;
 use shoal_machine::{Rng, Time};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Time between rounds (BEP 3).
@@ -50,16 +50,30 @@ pub(crate) struct Choker {
     rng: Rng,
     /// Those in the middle of their turn, and since when.
     optimistic: Vec<(PeerKey, Time)>,
+    /// When each last had such a turn. Who moves in and out of the regular slots waits for a turn like everybody: else those
+    /// who never give would always have waited longest.
+    turns: BTreeMap<PeerKey, Time>,
 }
 
 impl Choker {
     pub(crate) fn new(rng: Rng) -> Choker {
-        Choker { rng, optimistic: Vec::new() }
+        Choker { rng, optimistic: Vec::new(), turns: BTreeMap::new() }
     }
 
     /// A peer was unchoked between rounds, where a slot was free: its turn begins.
     pub(crate) fn begin_turn(&mut self, now: Time, peer: PeerKey) {
         self.optimistic.push((peer, now));
+        self.turns.insert(peer, now);
+    }
+
+    /// When a peer's last turn began.
+    pub(crate) fn last_turn(&self, peer: PeerKey) -> Option<Time> {
+        self.turns.get(&peer).copied()
+    }
+
+    /// A peer is gone.
+    pub(crate) fn left(&mut self, peer: PeerKey) {
+        self.turns.remove(&peer);
     }
 
     /// The peers to be unchoked from now on, of those interested in us.
@@ -96,7 +110,7 @@ impl Choker {
                 break;
             }
             if chosen.insert(candidate.peer) {
-                self.optimistic.push((candidate.peer, now));
+                self.begin_turn(now, candidate.peer);
             }
         }
         self.optimistic.retain(|(peer, _)| chosen.contains(peer));

@@ -1,6 +1,7 @@
 //! What a swarm is told once, at its start.
 
 use shoal_metainfo::InfoHashes;
+use shoal_pieces::PickMode;
 use std::net::SocketAddr;
 
 /// One torrent's configuration; the seed comes beside it.
@@ -28,8 +29,10 @@ pub struct SwarmConfig {
     pub web_seeds: Vec<String>,
     /// What to call ourselves (BEP 10 `v`).
     pub client: String,
-    /// Fetch pieces in order.
-    pub sequential: bool,
+    /// Which pieces are fetched first.
+    pub order: PickMode,
+    /// Show each leech other pieces while nobody else has everything (BEP 16).
+    pub super_seed: bool,
     /// Fetch nothing: only what is there is served, also when some of it is missing or gets lost.
     pub serve_only: bool,
     /// Connections of this torrent, at most.
@@ -53,7 +56,9 @@ impl SwarmConfig {
             lan: false,
             web_seeds: Vec::new(),
             client: concat!("shoal ", env!("CARGO_PKG_VERSION")).to_owned(),
-            sequential: false,
+            order: PickMode::RarestFirst,
+            // Until it has been tried with every client of docs/interop.md.
+            super_seed: false,
             serve_only: false,
             // Chosen: enough for full use of a fast line; libtorrent has 50 to 200.
             max_peers: 100,

@@ -10,8 +10,10 @@
 use shoal_machine::Time;
 use std::time::Duration;
 
-/// Slots to begin with (BEP 3: four, one of them optimistic).
-const LEAST: u32 = 4;
+/// Slots to begin with (BEP 3: four, and one that is optimistic).
+const LEAST: u32 = 5;
+/// Slots beyond those who are served at once.
+const WAITING: u32 = 4;
 /// How long a try with more lasts. Chosen: a new peer's pipeline needs a few round trips to fill.
 const TRY_MORE: Duration = Duration::from_secs(5);
 /// The same with fewer: those who are too many lose their slots in the next round of choking (10 s), and the rate shows it then.
@@ -41,6 +43,11 @@ pub(crate) struct SlotSearch {
 impl SlotSearch {
     pub(crate) fn new() -> SlotSearch {
         SlotSearch { slots: LEAST, state: State::Idle }
+    }
+
+    /// Peers that are served at once.
+    pub(crate) fn at_once(&self) -> u32 {
+        self.slots - WAITING
     }
 
     pub(crate) fn slots(&self) -> u32 {

@@ -16,6 +16,7 @@ mod progress;
 mod requests;
 mod situation;
 mod storing;
+pub(crate) mod super_seed;
 mod transfer;
 mod turnover;
 mod uploads;
@@ -88,6 +89,8 @@ pub struct Swarm<P> {
     banned: BTreeSet<Sender>,
     /// Ids of those who had everything when they left; see `connections.rs`.
     left_complete: BTreeSet<[u8; 20]>,
+    /// A tracker or a peer spoke of another who has everything.
+    seeds_elsewhere: bool,
     download: Rate,
     upload: Rate,
     /// When something last moved; `None` before the first event.
@@ -141,6 +144,7 @@ impl<P> Swarm<P> {
             demand: None,
             banned: BTreeSet::new(),
             left_complete: BTreeSet::new(),
+            seeds_elsewhere: false,
             download: Rate::new(Time::ZERO),
             upload: Rate::new(Time::ZERO),
             moved: None,
@@ -323,6 +327,8 @@ impl<P> Machine for Swarm<P> {
             Event::Announced { tracker, result } => {
                 self.schedule.answered(now, tracker, &result);
                 if let Ok(reply) = &result {
+                    // It may count us.
+                    self.seeds_elsewhere |= reply.seeds.is_some_and(|seeds| seeds > u32::from(self.is_complete()));
                     self.found(Source::Tracker, &reply.peers);
                 }
             }

@@ -13,6 +13,7 @@ use crate::session::Shared;
 use shoal_discovery::dht::Dht;
 use shoal_machine::{Effects, Rng};
 use shoal_metainfo::{Info, PieceLayers};
+use shoal_pieces::PickMode;
 use shoal_storage::Lock;
 use shoal_swarm::{Event, MAX_WEB_SEEDS, Source, Swarm, SwarmConfig, SwarmKey, SwarmProgress};
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,7 +69,7 @@ impl NewTorrent {
             lan: shared.lan.is_some(),
             trackers,
             web_seeds: web_seeds.clone(),
-            sequential,
+            order: if sequential { PickMode::Sequential } else { PickMode::RarestFirst },
             serve_only,
             max_peers: shared.config.max_connections_per_torrent,
             dht: shared.dht.is_some(),

@@ -5,6 +5,7 @@ use crate::swarm::{
 };
 use crate::{Access, NodeId, Path};
 use shoal_machine::{Rng, Time};
+use shoal_pieces::PickMode;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -102,7 +103,7 @@ impl Storm {
         let magnet = rng.chance(0.3);
         let mut setup = PeerSetup {
             magnet,
-            sequential: rng.chance(0.2),
+            order: if rng.chance(0.2) { PickMode::Sequential } else { PickMode::RarestFirst },
             // Without the extension protocol nobody gives it the info dictionary.
             plain: !magnet && rng.chance(0.15),
             up: rng.chance(0.15).then(|| pick(rng, &[20_000, 200_000])),

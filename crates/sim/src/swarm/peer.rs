@@ -127,7 +127,7 @@ impl PeerSite {
         setup: PeerSetup,
         content: Arc<Content>,
         trackers: Vec<NodeId>,
-        rng: Rng,
+        mut rng: Rng,
     ) -> PeerSite {
         let pieces = content.pieces();
         let mut written = if setup.seed { Bitfield::full(pieces) } else { Bitfield::new(pieces) };
@@ -137,6 +137,14 @@ impl PeerSite {
         // What lies wholly in padding is always there.
         for piece in (0..pieces).map(PieceIndex).filter(|&piece| content.info().layout().payload_in(piece) == 0) {
             written.set(piece);
+        }
+        if !setup.seed && setup.starts_with > 0.0 {
+            let mut order: Vec<u32> = (0..pieces).collect();
+            rng.shuffle(&mut order);
+            order.truncate((f64::from(pieces) * setup.starts_with) as usize);
+            order.into_iter().for_each(|piece| {
+                written.set(PieceIndex(piece));
+            });
         }
         PeerSite {
             disk: Disk::new(setup.disk.clone(), written),
@@ -312,8 +320,9 @@ impl Surroundings for PeerSite {
         self.boots += 1;
         let mut config = SwarmConfig::new(self.content.info().hashes(), peer_id(self.id));
         config.listen_port = Some(addr_of(self.id).port());
-        config.sequential = self.setup.sequential;
         config.serve_only = self.setup.serve_only;
+        config.order = self.setup.order;
+        config.super_seed = self.setup.super_seed;
         if let Some(neighbours) = self.setup.neighbours {
             config.max_peers = neighbours;
         }
@@ -442,7 +451,7 @@ impl Surroundings for PeerSite {
             ProcessEffect::Swarm(effect) => self.carry_out_swarm(now, effect, port, events),
             ProcessEffect::Host(HostEffect::Credit(_, credit)) => events.push_back(Event::Credit(credit).into()),
             ProcessEffect::Host(HostEffect::UploadSlots(_, slots)) => {
-                let slots = if self.setup.free_rider { 0 } else { slots };
+                let slots = if self.setup.free_rider { 0 } else { self.setup.slots.unwrap_or(slots) };
                 events.push_back(Event::UploadSlots(slots).into());
             }
             ProcessEffect::Host(HostEffect::Dial(_, addr)) => match node_of(addr) {

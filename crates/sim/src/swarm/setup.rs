@@ -4,6 +4,7 @@ use super::disk::DiskSetup;
 use super::web_seed::WebSeedSetup;
 use crate::NodeId;
 use shoal_machine::Time;
+use shoal_pieces::PickMode;
 use shoal_swarm::WebSeedOutcome;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -27,8 +28,14 @@ pub struct PeerSetup {
     pub plain: bool,
     /// Serves what it has and fetches nothing.
     pub serve_only: bool,
-    /// Fetches in order.
-    pub sequential: bool,
+    /// The part of the pieces that it starts with, chosen at random; those of a seed are all.
+    pub starts_with: f64,
+    /// Which pieces it fetches first.
+    pub order: PickMode,
+    /// Whether it shows each leech other pieces while it is the only source (BEP 16).
+    pub super_seed: bool,
+    /// Upload slots, whatever its host says.
+    pub slots: Option<u32>,
     /// Bytes per second that it lets itself send; `None` for no limit but its line.
     pub up: Option<u64>,
     /// The same for what it receives.
@@ -61,7 +68,10 @@ impl Default for PeerSetup {
             pieces: Vec::new(),
             plain: false,
             serve_only: false,
-            sequential: false,
+            starts_with: 0.0,
+            order: PickMode::RarestFirst,
+            super_seed: false,
+            slots: None,
             up: None,
             down: None,
             // Chosen: more than one swarm holds.

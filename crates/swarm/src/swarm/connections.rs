@@ -6,6 +6,7 @@ use crate::blame::Sender;
 use crate::event::{Direction, DisconnectReason, Effect, Notice, PeerKey};
 use crate::peer::{MAX_QUEUED_UPLOADS, Peer};
 use crate::priority::priority;
+use crate::swarm::super_seed::{Shown, Sight};
 use shoal_machine::Effects;
 use shoal_wire::{Extended, ExtendedHandshake, Handshake, Message, extension_ids};
 use std::cmp::Ordering;
@@ -158,6 +159,8 @@ impl<P> Swarm<P> {
     /// pieces that a beginner may ask for while choked (BEP 6).
     fn greet(&mut self, key: PeerKey, out: &mut Effects<Effect<P>>) {
         let may_exchange = self.may_exchange();
+        self.check_super_seeding(out);
+        let masked = self.is_super_seeding();
         let elsewhere = !self.left_complete.is_empty() || self.peers.values().any(Peer::is_seed);
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.last_sent = self.now;
@@ -167,7 +170,8 @@ impl<P> Swarm<P> {
                 Phase::Transfer(transfer) => Some(transfer.info.bytes().len() as u64),
                 _ => None,
             };
-            let upload_only = matches!(&self.phase, Phase::Transfer(transfer) if transfer.complete);
+            // Not one who shows nothing: libtorrent leaves those who want nothing and have nothing for it.
+            let upload_only = matches!(&self.phase, Phase::Transfer(transfer) if transfer.complete && !masked);
             let ours = ExtendedHandshake {
                 ut_metadata: Some(extension_ids::UT_METADATA),
                 ut_pex: may_exchange.then_some(extension_ids::UT_PEX),
@@ -188,7 +192,10 @@ impl<P> Swarm<P> {
             Phase::Transfer(transfer) => {
                 let have = transfer.picker.have();
                 let lacks = !transfer.complete;
-                let message = if fast && have.is_full() {
+                let message = if masked {
+                    peer.sight = Sight::Masked(Shown::default());
+                    fast.then_some(Message::HaveNone)
+                } else if fast && have.is_full() {
                     Some(Message::HaveAll)
                 } else if fast && have.is_empty() {
                     Some(Message::HaveNone)
@@ -235,6 +242,7 @@ impl<P> Swarm<P> {
     fn forget(&mut self, key: PeerKey) -> bool {
         let Some(peer) = self.peers.remove(&key) else { return false };
         self.touched.remove(&key);
+        self.choker.left(key);
         self.rivals_changed = true;
         self.peer_changes += 1;
         if peer.is_seed() && self.left_complete.len() < MAX_LEFT_COMPLETE {
@@ -250,6 +258,9 @@ impl<P> Swarm<P> {
                 }
                 if let crate::peer::PeerPieces::Known(bits) = &peer.pieces {
                     transfer.picker.peer_left(bits);
+                }
+                if let Some(super_seed) = &mut transfer.super_seed {
+                    super_seed.left(&peer);
                 }
                 transfer.picker.peer_slow(crate::swarm::transfer::slot(key), false);
                 transfer.release_exclusive(crate::swarm::transfer::slot(key));
@@ -326,6 +337,7 @@ impl<P> Swarm<P> {
         }
         self.turn_over(out);
         self.exchange(out);
+        self.check_super_seeding(out);
         self.check_slots(out);
         self.touch_all = true;
         self.uploads_due = true;

@@ -47,6 +47,7 @@ impl<P> Swarm<P> {
                 continue;
             }
             let seed = added.flags & flags::SEED != 0;
+            self.seeds_elsewhere |= seed;
             if seed && seeding {
                 continue;
             }

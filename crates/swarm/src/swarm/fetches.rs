@@ -11,7 +11,7 @@ use crate::failure::{SourceError, SourceErrorKind};
 use crate::web_seeds::{STALLED, WebSeedOutcome, WebSeedStatus, slot};
 use shoal_layout::{BLOCK_LENGTH, BlockRef, FileIndex, Layout, PieceIndex};
 use shoal_machine::Effects;
-use shoal_pieces::{Bitfield, PickMode};
+use shoal_pieces::Bitfield;
 
 /// Where download is limited a run waits until there is credit for so many blocks, so that a limit does not make thousands
 /// of small requests. Chosen: 128 KiB.
@@ -61,14 +61,13 @@ impl<P> Swarm<P> {
             self.demand_due |= self.demand.is_none_or(|told| told.down == 0);
             return false;
         }
-        let mode = if self.config.sequential { PickMode::Sequential } else { PickMode::RarestFirst };
         let max_open = transfer.max_open_pieces(self.config.max_assembly_bytes);
         let slot = slot(key);
         let restricted = transfer.without_others_exclusive(&seed.bits, slot);
         let bits = restricted.as_ref().unwrap_or(&seed.bits);
         let mut blocks = Vec::new();
         let count = wanted.min(affordable) as usize;
-        transfer.picker.pick_run(slot, bits, seed.after, count, mode, max_open, &mut blocks);
+        transfer.picker.pick_run(slot, bits, seed.after, count, self.config.order, max_open, &mut blocks);
         let Some(&last) = blocks.last() else { return false };
         seed.after = Some(piece_after(transfer.info.layout(), last));
         for block in &blocks {

@@ -33,7 +33,10 @@ impl<P> Swarm<P> {
                 self.demand_due = true;
                 self.use_free_slots(out);
             }
-            Message::NotInterested => peer.peer_interested = false,
+            Message::NotInterested => {
+                peer.peer_interested = false;
+                self.use_free_slots(out);
+            }
             Message::Have(piece) => self.have(key, piece, out),
             Message::Bitfield(bytes) => self.bitfield(key, Said::Bits(bytes), out),
             Message::HaveAll => self.bitfield(key, Said::All, out),
@@ -74,6 +77,10 @@ impl<P> Swarm<P> {
             if transfer.picker.wants(piece) {
                 peer.wanted_pieces += 1;
             }
+            if let Some(super_seed) = &mut transfer.super_seed {
+                super_seed.has(&mut peer.sight, piece, false);
+                self.show(key, out);
+            }
             self.noticed_pieces(key, out);
         }
     }
@@ -96,7 +103,7 @@ impl<P> Swarm<P> {
         let pieces = transfer.info.layout().pieces();
         let mut bits = match said {
             Said::All => Bitfield::full(pieces),
-            Said::None => return,
+            Said::None => return self.use_free_slots(out),
             Said::Bits(bytes) => match Bitfield::from_bytes(pieces, &bytes) {
                 Ok(bits) => bits,
                 Err(_) => return self.fault(key, "a bitfield that does not fit the torrent", out),
@@ -109,9 +116,16 @@ impl<P> Swarm<P> {
             }
         }
         transfer.picker.peer_joined(&bits);
+        if let Some(super_seed) = &mut transfer.super_seed {
+            let before = if let PeerPieces::Known(before) = &peer.pieces { Some(before) } else { None };
+            super_seed.bitfield(&mut peer.sight, before, &bits);
+        }
         peer.wanted_pieces = transfer.picker.count_wanted(&bits);
         peer.pieces = PeerPieces::Known(bits);
         self.noticed_pieces(key, out);
+        if self.is_super_seeding() {
+            self.use_free_slots(out);
+        }
     }
 
     /// After a peer said what it has.
@@ -233,6 +247,9 @@ impl<P> Swarm<P> {
         let PeerPieces::Known(bits) = &mut peer.pieces else { return };
         if bits.unset(piece) {
             transfer.picker.peer_lost(piece);
+            if let Some(super_seed) = &mut transfer.super_seed {
+                super_seed.has(&mut peer.sight, piece, true);
+            }
             if transfer.picker.wants(piece) {
                 peer.wanted_pieces = peer.wanted_pieces.saturating_sub(1);
             }

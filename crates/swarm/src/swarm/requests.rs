@@ -11,8 +11,9 @@ use crate::peer::{Asked, PeerPieces};
 use crate::web_seeds;
 use shoal_layout::{BLOCK_LENGTH, BlockRef};
 use shoal_machine::Effects;
-use shoal_pieces::{PeerSlot, PickMode};
+use shoal_pieces::PeerSlot;
 use shoal_wire::{Message, RawBlock};
+use std::collections::BTreeSet;
 
 /// Bytes of a piece message's header: length, kind, piece, begin (BEP 3).
 const PIECE_HEADER: u64 = 13;
@@ -31,12 +32,14 @@ pub(super) fn raw(block: BlockRef) -> RawBlock {
 impl<P> Swarm<P> {
     /// Asks this peer for more blocks if its pipeline has room.
     pub(super) fn fill_pipeline(&mut self, key: PeerKey, out: &mut Effects<Effect<P>>) {
-        let Some(peer) = self.peers.get_mut(&key) else { return };
-        let Phase::Transfer(transfer) = &mut self.phase else { return };
-        let PeerPieces::Known(bits) = &peer.pieces else { return };
+        let Some(peer) = self.peers.get(&key) else { return };
         if !peer.am_interested || (peer.peer_choking && peer.allowed_fast.is_empty()) {
             return;
         }
+        let late = if peer.requests.is_empty() { self.late_peers() } else { BTreeSet::new() };
+        let Some(peer) = self.peers.get_mut(&key) else { return };
+        let Phase::Transfer(transfer) = &mut self.phase else { return };
+        let PeerPieces::Known(bits) = &peer.pieces else { return };
         let depth = peer.pipeline(self.now);
         let outstanding = peer.requests.len() as u32;
         // A pipeline is topped up when an eighth of it is gone, so that picking is done by the handful.
@@ -53,17 +56,19 @@ impl<P> Swarm<P> {
             return;
         }
         let fast_only = peer.peer_choking.then(|| Self::fast_pieces(peer, bits));
-        let mode = if self.config.sequential { PickMode::Sequential } else { PickMode::RarestFirst };
         let max_open = transfer.max_open_pieces(self.config.max_assembly_bytes);
         let mut blocks = Vec::with_capacity(count.min(64));
         let source = fast_only.as_ref().unwrap_or(bits);
         let restricted = transfer.without_others_exclusive(source, slot(key));
         let source = restricted.as_ref().unwrap_or(source);
         let few_open = transfer.few_open_pieces(max_open, self.download.over(self.now, 2));
-        transfer.picker.pick(slot(key), source, count, mode, few_open, &mut blocks);
+        transfer.picker.pick(slot(key), source, count, self.config.order, few_open, &mut blocks);
         if blocks.is_empty() && outstanding == 0 && few_open < max_open {
             // It has nothing of the open pieces: rather one more than an idle peer.
-            transfer.picker.pick(slot(key), source, count, mode, max_open, &mut blocks);
+            transfer.picker.pick(slot(key), source, count, self.config.order, max_open, &mut blocks);
+        }
+        if blocks.is_empty() && !late.is_empty() {
+            transfer.picker.pick_late(slot(key), source, count, &late, &mut blocks);
         }
         if !blocks.is_empty() {
             if peer.requests.is_empty() {
@@ -81,6 +86,11 @@ impl<P> Swarm<P> {
             out.push(Effect::Grant { peer: key, block });
             out.push(Effect::Send { peer: key, message: Message::Request(raw(block)) });
         }
+    }
+
+    /// Those who have not begun with what they were asked for.
+    fn late_peers(&self) -> BTreeSet<PeerSlot> {
+        self.peers.values().filter(|peer| peer.is_late(self.now)).map(|peer| slot(peer.key)).collect()
     }
 
     /// A block came that was asked for.
@@ -121,13 +131,17 @@ impl<P> Swarm<P> {
     ) {
         let Phase::Transfer(transfer) = &mut self.phase else { return };
         let received = transfer.picker.received(block, from);
+        // It has begun with this piece and goes on: whoever else was asked has time for others.
+        let goes_on = received.fresh && !received.piece_complete && !transfer.picker.is_endgame();
+        let rivals = if goes_on { transfer.picker.rivals(block.piece, from) } else { Vec::new() };
         if received.fresh {
             transfer.assembly.entry(block.piece).or_default().insert(block.begin, Held { payload, giver });
             transfer.assembly_bytes += u64::from(block.length);
         } else {
             self.wasted += u64::from(block.length);
         }
-        for other in received.others {
+        let others = received.others.into_iter().map(|other| (block, other));
+        for (block, other) in others.chain(rivals) {
             match web_seeds::seed_of(other) {
                 Some(seed) => self.forget_fetched(seed, block, out),
                 None => self.cancel(PeerKey(other.0), block, out),

@@ -1,5 +1,6 @@
 //! What a swarm holds once it knows the torrent's layout.
 
+use super::super_seed::SuperSeed;
 use crate::blame::{Blame, Giver};
 use crate::event::PeerKey;
 use crate::layers::LayerFetch;
@@ -59,6 +60,8 @@ pub(super) struct Transfer<P> {
     /// Pieces that failed with several senders, and the one peer that is asked for each now: if it fails again its sender
     /// is the liar, and if it comes right the digests name who lied before.
     pub(super) exclusive: BTreeMap<PieceIndex, Option<PeerSlot>>,
+    /// How far pieces have spread, while we are their only source (BEP 16).
+    pub(super) super_seed: Option<SuperSeed>,
     pub(super) layer_fetch: LayerFetch,
     pub(super) layer_trees: crate::layers::LayerTrees,
     /// Whether everything chosen is there.
@@ -85,6 +88,7 @@ impl<P> Transfer<P> {
         let mut transfer = Transfer {
             layer_fetch: LayerFetch::new(&info, &layers, &selection),
             layer_trees: crate::layers::LayerTrees::default(),
+            super_seed: None,
             picker,
             assembly: BTreeMap::new(),
             assembly_bytes: 0,

@@ -7,7 +7,7 @@ use super::requests::{cost, raw};
 use super::{Phase, Swarm};
 use crate::choke::Candidate;
 use crate::event::{Credit, Demand, DisconnectReason, Effect, PeerKey};
-use crate::peer::MAX_QUEUED_UPLOADS;
+use crate::peer::{MAX_QUEUED_UPLOADS, Peer, PeerPieces};
 use crate::slots::RATE_SECONDS;
 use shoal_layout::{BLOCK_LENGTH, BlockRef, PieceIndex};
 use shoal_machine::{Effects, Time};
@@ -18,6 +18,11 @@ use std::time::Duration;
 /// Bytes ordered from the driver for one peer, at most. Chosen: at 1 GB/s half a millisecond, the time in which the
 /// driver's report comes back.
 const UPLOAD_WINDOW: u64 = 512 << 10;
+/// What is ordered ahead of a line that is full. Chosen: longer than any driver takes to report, short enough that who comes
+/// next gets whole blocks soon.
+const LINE_MOMENT: Duration = Duration::from_millis(300);
+/// Bytes ordered ahead for one peer, however slow it is: one block on its way and one behind it.
+const LEAST_WINDOW: u64 = 2 * (BLOCK_LENGTH as u64 + 13);
 /// The longest run that any client ever asked for at once (BEP 3, older texts); what is longer than a block is refused, what
 /// is longer than this is no mistake.
 const MAX_REQUEST: u32 = 128 << 10;
@@ -80,8 +85,16 @@ impl<P> Swarm<P> {
             }
             return self.refuse(key, asked, out);
         }
+        if peer.uploads.is_empty() {
+            // Its wait begins.
+            peer.uploaded_at = self.now;
+        }
         peer.uploads.push_back(block);
         self.uploads_due = true;
+        if let Some(shown) = peer.sight.masked() {
+            shown.asked(block, false);
+            self.show(key, out);
+        }
     }
 
     /// Says that a request will not be answered, to those who understand it (BEP 6).
@@ -107,11 +120,16 @@ impl<P> Swarm<P> {
     /// Orders what credit and windows allow. One comes first until it has a whole piece, then the next: so somebody soon has
     /// a piece to pass on, and not everybody a part of one. What the first cannot take goes to the others in order.
     pub(super) fn pump_uploads(&mut self, out: &mut Effects<Effect<P>>) {
-        let waits = |peer: &&crate::peer::Peer| !peer.uploads.is_empty();
+        if self.line_runs_dry() {
+            self.use_free_slots(out);
+        }
+        let waits = |peer: &&Peer| !peer.uploads.is_empty();
         let mut waiting: VecDeque<PeerKey> = self.peers.values().filter(waits).map(|peer| peer.key).collect();
         if let Some(turn) = self.upload_turn {
             let after = waiting.iter().position(|&key| key > turn.peer).unwrap_or(0);
             waiting.rotate_left(after);
+            // What the fewest have goes first: it is what others will want of whoever gets it.
+            waiting.make_contiguous().sort_by_key(|&key| self.rarity_of_next(key));
             if self.turn_goes_on(turn, waiting.len()) {
                 // Its place, whether it waits now or not.
                 waiting.retain(|&key| key != turn.peer);
@@ -120,9 +138,19 @@ impl<P> Swarm<P> {
                 self.upload_turn = None;
             }
         }
+        let mut ordered: u64 = self.peers.values().flat_map(|peer| &peer.uploading).map(|&block| cost(block)).sum();
+        // Who waits alone takes nobody's place.
+        let (window, all) = if waiting.len() > 1 { self.windows() } else { (UPLOAD_WINDOW, u64::MAX) };
         while let Some(key) = waiting.pop_front() {
             let Some(&block) = self.peers.get(&key).and_then(|peer| peer.uploads.front()) else { continue };
-            match self.upload(key, block, out) {
+            if ordered + cost(block) > all {
+                return;
+            }
+            let outcome = self.upload(key, block, window, out);
+            if matches!(outcome, Ordered::Yes) {
+                ordered += cost(block);
+            }
+            match outcome {
                 Ordered::Yes if self.next_upload_is_of(key, block.piece) => waiting.push_front(key),
                 Ordered::Yes => {
                     self.upload_turn.take_if(|turn| turn.peer == key && !self.peers[&key].uploads.is_empty());
@@ -135,6 +163,23 @@ impl<P> Swarm<P> {
                 }
             }
         }
+    }
+
+    /// How many have the piece of which this peer is sent a block next; who has waited for too long comes before all.
+    fn rarity_of_next(&self, key: PeerKey) -> u32 {
+        let (Phase::Transfer(transfer), Some(peer)) = (&self.phase, self.peers.get(&key)) else { return 0 };
+        let Some(next) = peer.uploads.front() else { return u32::MAX };
+        let kept_waiting = self.now.since(peer.uploaded_at) > ALL_TURNS / 2;
+        if kept_waiting { 0 } else { transfer.picker.availability(next.piece) }
+    }
+
+    /// Bytes that may be ordered and not reported for one peer, and for all together: what our line takes in a moment, shared
+    /// by those who are served at once.
+    fn windows(&self) -> (u64, u64) {
+        let at_once = u64::from(self.slot_search.at_once());
+        let moment = self.upload.over(self.now, 2) * LINE_MOMENT.as_millis() as u64 / 1_000;
+        let all = moment.max(at_once * LEAST_WINDOW);
+        ((all / at_once).min(UPLOAD_WINDOW), all)
     }
 
     fn next_upload_is_of(&self, key: PeerKey, piece: PieceIndex) -> bool {
@@ -154,10 +199,10 @@ impl<P> Swarm<P> {
     }
 
     /// Orders a peer's next block.
-    fn upload(&mut self, key: PeerKey, block: BlockRef, out: &mut Effects<Effect<P>>) -> Ordered {
+    fn upload(&mut self, key: PeerKey, block: BlockRef, window: u64, out: &mut Effects<Effect<P>>) -> Ordered {
         let Some(peer) = self.peers.get_mut(&key) else { return Ordered::NoWindow };
         let in_flight: u64 = peer.uploading.iter().map(|&block| cost(block)).sum();
-        if in_flight + cost(block) > UPLOAD_WINDOW {
+        if in_flight + cost(block) > window {
             return Ordered::NoWindow;
         }
         if self.credit.up < cost(block) {
@@ -165,6 +210,7 @@ impl<P> Swarm<P> {
         }
         peer.uploads.pop_front();
         peer.uploading.push_back(block);
+        peer.uploaded_at = self.now;
         peer.last_sent = self.now;
         self.credit.up -= cost(block);
         let now = self.now;
@@ -182,7 +228,7 @@ impl<P> Swarm<P> {
             peer.uploading.remove(place);
             peer.upload.add(self.now, u64::from(block.length));
             self.upload.add(self.now, u64::from(block.length));
-            self.uploads_due |= !peer.uploads.is_empty();
+            self.uploads_due = true;
         }
     }
 
@@ -208,6 +254,8 @@ impl<P> Swarm<P> {
         for key in self.peers.keys().copied().collect::<Vec<_>>() {
             self.set_choking(key, !chosen.contains(&key), out);
         }
+        // Those who stay have a place of their own now.
+        self.peers.values_mut().for_each(|peer| peer.extra_slot = None);
     }
 
     /// Slots to use: of those that the host gives, as many as are worth having.
@@ -217,7 +265,7 @@ impl<P> Swarm<P> {
 
     /// How many peers hold a slot, and how many of them wait for blocks.
     fn slots_in_use(&self) -> (usize, usize) {
-        let holders = self.peers.values().filter(|peer| !peer.am_choking && peer.peer_interested);
+        let holders = self.peers.values().filter(|peer| !peer.am_choking && peer.wants_us());
         holders.fold((0, 0), |(held, busy), peer| {
             (held + 1, busy + usize::from(!(peer.uploads.is_empty() && peer.uploading.is_empty())))
         })
@@ -226,23 +274,52 @@ impl<P> Swarm<P> {
     /// Looks whether another number of slots serves better.
     pub(super) fn check_slots(&mut self, out: &mut Effects<Effect<P>>) {
         let rate = self.upload.over(self.now, RATE_SECONDS);
-        let busy = self.slots_in_use().1 >= self.upload_slots();
+        let busy = self.slots_in_use().1 > self.slot_search.at_once() as usize;
         if self.slot_search.look(self.now, rate, busy) {
             self.use_free_slots(out);
         }
     }
 
     fn candidates(&self) -> Vec<Candidate> {
-        let interested = self.peers.values().filter(|peer| peer.peer_interested && !peer.upload_only);
+        let Phase::Transfer(transfer) = &self.phase else { return Vec::new() };
+        let have = transfer.picker.have();
+        let lacks = |peer: &&Peer| match &peer.pieces {
+            PeerPieces::Known(bits) => have.iter_and_not(bits).next().is_some(),
+            PeerPieces::Unchecked { .. } => false,
+        };
+        let interested = self.peers.values().filter(|peer| peer.wants_us() && !peer.upload_only).filter(lacks);
+        let seeding = self.is_complete();
+        // Of a leech the regular slots are no turns.
+        let served = |peer: &Peer| {
+            if seeding || !peer.am_choking { peer.choke_changed } else { self.choker.last_turn(peer.key) }
+        };
         let candidate = interested.map(|peer| Candidate {
             peer: peer.key,
             unchoked: !peer.am_choking,
-            since: peer.choke_changed.or(peer.interested_since).unwrap_or(self.now),
-            newcomer: peer.choke_changed.is_none(),
+            since: served(peer).or(peer.interested_since).unwrap_or(self.now),
+            newcomer: served(peer).is_none(),
             gives: peer.download.over(self.now, 19),
             snubbing: peer.snubbing,
         });
         candidate.collect()
+    }
+
+    /// Whether what is asked of us is nearly all sent, and our line will have nothing to do.
+    fn line_runs_dry(&self) -> bool {
+        let mut enough = 2 + self.upload.over(self.now, 2) / u64::from(BLOCK_LENGTH) / 5;
+        for peer in self.peers.values() {
+            // Its first requests are on their way.
+            let new = |at: Time| self.now.since(at) < Duration::from_millis(300);
+            if !peer.am_choking && peer.choke_changed.is_some_and(new) {
+                return false;
+            }
+            let blocks = peer.uploads.len() + peer.uploading.len();
+            match enough.checked_sub(blocks as u64) {
+                Some(left) if left > 0 => enough = left,
+                _ => return false,
+            }
+        }
+        true
     }
 
     /// Between rounds: a slot that nobody holds goes to whoever became interested, at once.
@@ -250,12 +327,34 @@ impl<P> Swarm<P> {
         if self.stopping || !matches!(self.phase, Phase::Transfer(_)) {
             return;
         }
-        let free = self.upload_slots().saturating_sub(self.slots_in_use().0);
+        if !self.peers.values().any(|peer| peer.am_choking && peer.wants_us()) {
+            return;
+        }
+        let held = self.slots_in_use().0;
+        let free = self.upload_slots().saturating_sub(held);
+        // Beyond the slots that are worth having, one at a time, until the next round.
+        let extra = free == 0 && held < self.slots as usize && self.line_runs_dry();
+        let seeding = self.is_complete();
+        // One who could give and does not waits for its turn, once it had one.
+        let may_fill = |candidate: &Candidate| {
+            let peer = self.peers.get(&candidate.peer);
+            seeding
+                || candidate.gives > 0
+                || !extra && self.choker.last_turn(candidate.peer).is_none()
+                || peer.is_some_and(|peer| !peer.am_interested)
+        };
         let mut waiting: Vec<_> = self.candidates().into_iter().filter(|candidate| !candidate.unchoked).collect();
-        waiting.sort_by_key(Candidate::order);
-        for candidate in waiting.into_iter().take(free) {
-            self.choker.begin_turn(self.now, candidate.peer);
+        waiting.retain(may_fill);
+        waiting.sort_by_key(|candidate| (std::cmp::Reverse(candidate.gives), candidate.order()));
+        for candidate in waiting.into_iter().take(free + usize::from(extra)) {
+            if !extra {
+                self.choker.begin_turn(self.now, candidate.peer);
+            }
+            let before = self.peers.get(&candidate.peer).and_then(|peer| peer.choke_changed);
             self.set_choking(candidate.peer, false, out);
+            if let Some(peer) = self.peers.get_mut(&candidate.peer).filter(|_| extra) {
+                peer.extra_slot = Some(before);
+            }
         }
     }
 
@@ -265,7 +364,8 @@ impl<P> Swarm<P> {
             return;
         }
         peer.am_choking = choke;
-        peer.choke_changed = Some(self.now);
+        // Who filled a gap keeps its place in the queue for a turn.
+        peer.choke_changed = peer.extra_slot.take().unwrap_or(Some(self.now));
         peer.last_sent = self.now;
         let message = if choke { Message::Choke } else { Message::Unchoke };
         out.push(Effect::Send { peer: key, message });
@@ -279,7 +379,13 @@ impl<P> Swarm<P> {
                 if fast {
                     out.push(Effect::Send { peer: key, message: Message::Reject(raw(block)) });
                 }
+                if let Some(shown) = peer.sight.masked() {
+                    shown.asked(block, true);
+                }
             }
+            self.take_back(key, out);
+        } else {
+            self.show(key, out);
         }
     }
 
@@ -287,7 +393,7 @@ impl<P> Swarm<P> {
     pub(super) fn tell_demand(&mut self, out: &mut Effects<Effect<P>>) {
         if self.credit.up >= Credit::UNLIMITED / 2 && self.credit.down >= Credit::UNLIMITED / 2 {
             // Without limits only the number of those who wait for a slot matters.
-            let interested = self.peers.values().filter(|peer| peer.peer_interested).count() as u32;
+            let interested = self.peers.values().filter(|peer| peer.wants_us()).count() as u32;
             self.send_demand(Demand { up: 0, down: 0, interested }, out);
             return;
         }
@@ -307,7 +413,7 @@ impl<P> Swarm<P> {
             down += self.fetch_demand();
             down = down.saturating_sub(self.credit.down);
         }
-        let interested = self.peers.values().filter(|peer| peer.peer_interested).count() as u32;
+        let interested = self.peers.values().filter(|peer| peer.wants_us()).count() as u32;
         self.send_demand(Demand { up, down, interested }, out);
     }
 

@@ -9,6 +9,15 @@ fn uploads(effects: &[Effect<Mark>], to: PeerKey) -> usize {
     effects.iter().filter(|e| matches!(e, Effect::Upload { peer, .. } if *peer == to)).count()
 }
 
+/// The driver has sent what was ordered.
+fn report_sent(script: &mut Script, effects: Vec<Effect<Mark>>) {
+    for effect in effects {
+        if let Effect::Upload { peer, block } = effect {
+            script.feed(Event::Uploaded { peer, block });
+        }
+    }
+}
+
 /// A leech that we unchoked.
 fn open_leech(script: &mut Script) -> PeerKey {
     let peer = script.join();
@@ -77,8 +86,17 @@ fn short_credit_is_shared_among_those_who_wait() {
         }
     }
     script.credit(6 * (u64::from(BLOCK) + 13), 0);
-    let effects = script.effects();
-    assert_eq!(peers.map(|peer| uploads(&effects, peer)), [3, 3]);
+    let mut served = [0, 0];
+    loop {
+        let effects = script.effects();
+        let ordered = peers.map(|peer| uploads(&effects, peer));
+        if ordered == [0, 0] {
+            break;
+        }
+        served = [served[0] + ordered[0], served[1] + ordered[1]];
+        report_sent(&mut script, effects);
+    }
+    assert!(served.iter().sum::<usize>() == 6 && served.iter().all(|&blocks| blocks >= 2), "{served:?}");
 }
 
 #[test]
@@ -97,6 +115,7 @@ fn short_credit_gives_one_peer_a_whole_piece_before_the_next() {
         script.credit(cost, 0);
         let effects = script.effects();
         order.extend(peers.iter().position(|&peer| uploads(&effects, peer) == 1));
+        report_sent(&mut script, effects);
     }
     assert!(order == [0, 0, 1, 1] || order == [1, 1, 0, 0], "{order:?}");
 }
@@ -145,6 +164,54 @@ fn no_more_peers_are_unchoked_than_there_are_slots_and_all_get_their_turn() {
         }
     }
     assert_eq!(served.len(), 12);
+}
+
+/// How unequal the times are for which 20 equal peers are unchoked in ten hours: standard deviation over mean.
+fn spread_of_unchoked_time(have: std::ops::Range<u32>) -> f64 {
+    let mut script = Script::with(40, have);
+    script.feed(Event::UploadSlots(4));
+    let peers: Vec<_> = (0..20)
+        .map(|_| {
+            let peer = script.join();
+            script.say(peer, Message::HaveNone).say(peer, Message::Interested);
+            peer
+        })
+        .collect();
+    let mut unchoked = std::collections::BTreeSet::new();
+    let mut times = std::collections::BTreeMap::new();
+    for _ in 0..3_600 {
+        for effect in script.effects() {
+            if let Effect::Send { peer, message } = effect {
+                match message {
+                    Message::Unchoke => {
+                        unchoked.insert(peer);
+                    }
+                    Message::Choke => {
+                        unchoked.remove(&peer);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        unchoked.iter().for_each(|&peer| *times.entry(peer).or_insert(0.0) += 1.0);
+        script.log.clear();
+        for &peer in &peers {
+            script.say(peer, Message::KeepAlive);
+        }
+        script.pass(Duration::from_secs(10));
+    }
+    let mean = times.values().sum::<f64>() / 20.0;
+    let variance = peers.iter().map(|peer| (times.get(peer).unwrap_or(&0.0) - mean).powi(2)).sum::<f64>() / 20.0;
+    variance.sqrt() / mean
+}
+
+#[test]
+fn equal_peers_are_unchoked_for_equal_times_by_a_seed_and_by_a_leech() {
+    for have in [0..40, 0..20] {
+        let spread = spread_of_unchoked_time(have.clone());
+        println!("{have:?}: {spread:.4}");
+        assert!(spread <= 0.05, "{have:?}: {spread}");
+    }
 }
 
 #[test]

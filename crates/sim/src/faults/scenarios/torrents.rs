@@ -149,7 +149,11 @@ pub(super) fn all() -> Vec<Named> {
                 swarm.tracker();
                 swarm.seed(LINE);
                 swarm.leeches(1, LINE);
-                swarm.peer(PeerSetup { sequential: true, ..PeerSetup::default() }, LINE, Time::ZERO);
+                swarm.peer(
+                    PeerSetup { order: shoal_pieces::PickMode::Sequential, ..PeerSetup::default() },
+                    LINE,
+                    Time::ZERO,
+                );
                 all_complete(&mut swarm, 30, 0.05).map(|_| ())
             },
         ),
