@@ -7,7 +7,7 @@
 
 mod sim;
 
-pub(crate) use sim::{Experiment, SimArgs, SwarmArgs};
+pub(crate) use sim::{Experiment, FaultsArgs, SimArgs, SwarmArgs};
 
 use crate::select::Pick;
 use crate::size::{Rate, parse_duration, parse_rate, parse_size};

@@ -281,6 +281,7 @@ mod tests {
             match Cli::from_arg_matches(&matches).unwrap().command {
                 Cmd::Sim(args) => match args.experiment {
                     Experiment::Swarm(args) => (args.peers, args.seeds, args.faults.len()),
+                    other => panic!("{other:?}"),
                 },
                 other => panic!("{other:?}"),
             }

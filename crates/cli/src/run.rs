@@ -213,6 +213,7 @@ fn scenario(command: &Command) -> Option<&Path> {
     match command {
         Command::Sim(args) => match &args.experiment {
             Experiment::Swarm(args) => args.scenario.as_deref(),
+            Experiment::Faults(_) => None,
         },
         _ => None,
     }
@@ -259,6 +260,33 @@ mod tests {
         assert!(code == 2 && out.is_empty() && err.contains("--no-such-flag"), "{err}");
         assert_eq!(shoal(home.path(), &[]).0, 2);
         assert_eq!(shoal(home.path(), &["--version"]).0, 0);
+    }
+
+    #[test]
+    fn fault_seeds_have_one_object_and_the_codes_of_scripts() {
+        let home = home();
+        let faults = |words: &[&str]| shoal(home.path(), &[&["sim", "faults"], words].concat());
+        let (code, out, err) = faults(&["--seeds", "3..5", "--scenario", "one-byte", "one-block", "--json", "-q"]);
+        assert_eq!((code, err.as_str()), (0, ""));
+        let object: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((&object["experiment"], &object["params"]["seeds"]), (&"faults".into(), &"3..5".into()));
+        assert_eq!(object["rows"].as_array().unwrap().len(), 4);
+        assert!(object["events"].as_u64() > Some(100) && object["digest"].as_str().unwrap().len() == 16, "{out}");
+        assert_eq!(object["violations"], serde_json::json!([]));
+        let (code, out, _) = faults(&["--list"]);
+        assert!(code == 0 && out.lines().count() >= 120 && out.contains("tracker-refusing"));
+        for (words, said) in [
+            (vec![], "--seeds"),
+            (vec!["--threads", "2"], "--seeds"),
+            (vec!["--seeds", "7"], "0..500"),
+            (vec!["--seeds", "7..7"], "0..500"),
+            (vec!["--seeds", "0..9000000"], "in parts"),
+            (vec!["--seeds", "0..2", "--watch", "1"], "one seed"),
+            (vec!["--scenario", "no-such"], "--list"),
+        ] {
+            let (code, out, err) = faults(&words);
+            assert!(code == 2 && out.is_empty() && err.contains(said), "{words:?}: {code} {err}");
+        }
     }
 
     // Whatever is set meanwhile, other tests get the same hashes.

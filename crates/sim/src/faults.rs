@@ -48,12 +48,13 @@ pub fn run(seed: u64) -> Outcome {
     run_watched(seed, None).0
 }
 
-/// The same, and keeps what one node's swarm was told and ordered last.
+/// The same, and keeps what one node's swarm was told and ordered last: nothing of a node that is no peer.
 pub fn run_watched(seed: u64, node: Option<NodeId>) -> (Outcome, Vec<String>) {
     let mut outcome = Outcome { seed, digest: 0, events: 0, calm_s: 0.0, waste: 0.0, problem: None };
     let mut log = Vec::new();
     let ran = catch_unwind(AssertUnwindSafe(|| {
         let mut storm = Storm::of(seed);
+        let node = node.filter(|node| storm.scenario.simulation().nodes().any(|(id, _)| id == *node));
         if let Some(node) = node {
             storm.scenario.watch(node);
         }

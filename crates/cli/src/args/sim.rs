@@ -23,6 +23,7 @@ pub(crate) struct SimArgs {
 #[derive(Subcommand, Debug, Clone)]
 pub(crate) enum Experiment {
     Swarm(Box<SwarmArgs>),
+    Faults(FaultsArgs),
 }
 
 impl SimArgs {
@@ -30,6 +31,7 @@ impl SimArgs {
     pub(super) fn talk(&self) -> &TalkArgs {
         match &self.experiment {
             Experiment::Swarm(args) => &args.talk,
+            Experiment::Faults(args) => &args.talk,
         }
     }
 }
@@ -135,6 +137,54 @@ pub(crate) struct SwarmArgs {
     pub(crate) svg: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) talk: TalkArgs,
+}
+
+/// Does what must hold hold, whatever goes wrong?
+///
+/// A fault seed is a small swarm in which everything goes wrong for a while, and then nothing any more: what must hold is
+/// checked after every event, and in the end all leeches have to complete. A scenario has one thing that goes wrong. Exit
+/// code 0: all held; 1: something did not (the line after it replays it). docs/faults.md says what is checked.
+///
+/// A long range is done in parts, as in --seeds 0..5000 and --seeds 5000..10000; who interrupts is told where to go on.
+#[derive(Args, Debug, Clone)]
+#[command(arg_required_else_help = true)]
+#[command(group(clap::ArgGroup::new("what").args(["seeds", "scenario", "list"]).required(true).multiple(true)))]
+pub(crate) struct FaultsArgs {
+    /// Fault seeds: from the first, up to and without the second
+    #[arg(long, value_name = "A..B", value_parser = parse_seeds)]
+    pub(crate) seeds: Option<std::ops::Range<u64>>,
+    /// Scenarios by their names; all is all of them
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub(crate) scenario: Vec<String>,
+    /// Names of the scenarios and what must hold in each
+    #[arg(long, conflicts_with_all = ["seeds", "scenario", "watch"])]
+    pub(crate) list: bool,
+    /// Print what this node's swarm was told and ordered last; with one seed
+    #[arg(long, value_name = "NODE", requires = "seeds", conflicts_with_all = ["scenario", "json"])]
+    pub(crate) watch: Option<u32>,
+    /// Runs at a time; it changes no result [default: the number of processors]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZero<usize>>,
+
+    #[command(flatten)]
+    pub(crate) json: JsonObjectArgs,
+    #[command(flatten)]
+    pub(crate) talk: TalkArgs,
+}
+
+/// Seeds of one run of the command. What each gave is kept until the end, some 200 bytes; chosen: 200 MB.
+const MAX_SEEDS: u64 = 1_000_000;
+
+/// A range of seeds that is not empty.
+fn parse_seeds(text: &str) -> Result<std::ops::Range<u64>, String> {
+    let range = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    match range.filter(|range: &std::ops::Range<u64>| !range.is_empty()) {
+        Some(range) if range.end - range.start > MAX_SEEDS => {
+            Err(format!("at most {MAX_SEEDS} seeds at a time; take the range in parts"))
+        }
+        Some(range) => Ok(range),
+        None => Err(format!("'{text}' is not a range of seeds; write it like 0..500, the last one left out")),
+    }
 }
 
 /// Durations that may be shorter than a second.

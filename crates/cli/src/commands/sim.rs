@@ -3,6 +3,7 @@
 //! The experiments are `shoal-sim`'s; here are the clock, the threads, the signals and the files around them.
 
 mod csv;
+mod faults;
 mod json;
 mod memory;
 mod runs;
@@ -19,5 +20,6 @@ use crate::run::Context;
 pub(super) async fn run(args: SimArgs, context: &Context, interrupt: Interrupt) -> Outcome {
     match args.experiment {
         Experiment::Swarm(args) => swarm::run(*args, context, interrupt).await,
+        Experiment::Faults(args) => faults::run(args, context, interrupt).await,
     }
 }

@@ -1,8 +1,10 @@
 //! Runs of several seeds, some at a time. What a run gives depends on its seed alone, so the number of threads changes
 //! nothing but the time.
 
+use shoal_sim::Digest;
 use shoal_sim::experiment::{Outcome, Progress, SwarmParams, run_swarm};
-use std::any::Any;
+use shoal_sim::faults::panic_text;
+use std::hash::Hasher;
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -42,46 +44,83 @@ pub(super) fn run_all(
     tell: &(dyn Fn(Overall) + Sync),
 ) -> Vec<Run> {
     let runs = runs.get() as usize;
-    let (next, ended) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let done = Mutex::new(Vec::with_capacity(runs));
-    let told = Mutex::new(Instant::now());
-    let work = || {
-        loop {
+    let (ended, pace) = (AtomicUsize::new(0), Pace::new());
+    in_order(runs, threads, stop, |place| {
+        let seed = first.wrapping_add(place as u64);
+        let mut look = |run: &Progress| {
+            pace.tell(|| {
+                let ended = ended.load(Ordering::Relaxed);
+                tell(Overall { done: (ended as f64 + run.done) / runs as f64, ended, run: *run });
+            });
+            !stop.load(Ordering::Relaxed)
+        };
+        let outcome = catch_unwind(AssertUnwindSafe(|| run_swarm(params, seed, &mut look)));
+        ended.fetch_add(1, Ordering::Relaxed);
+        Run { seed, outcome: outcome.map_err(|panic| panic_text(panic.as_ref())) }
+    })
+}
+
+/// Does the work of all places from 0 on, on so many threads, until all is done or `stop` is raised. What comes back is in
+/// the order of the places and without a gap: each that was begun is ended.
+pub(super) fn in_order<T: Send>(
+    places: usize,
+    threads: NonZero<usize>,
+    stop: &AtomicBool,
+    work: impl Fn(usize) -> T + Sync,
+) -> Vec<T> {
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::new());
+    let go_on = || {
+        while !stop.load(Ordering::Relaxed) {
             let place = next.fetch_add(1, Ordering::Relaxed);
-            if place >= runs || stop.load(Ordering::Relaxed) {
+            if place >= places {
                 return;
             }
-            let seed = first.wrapping_add(place as u64);
-            let mut look = |run: &Progress| {
-                let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-                if told.elapsed() >= TELL_EVERY {
-                    *told = Instant::now();
-                    let ended = ended.load(Ordering::Relaxed);
-                    tell(Overall { done: (ended as f64 + run.done) / runs as f64, ended, run: *run });
-                }
-                !stop.load(Ordering::Relaxed)
-            };
-            let outcome = catch_unwind(AssertUnwindSafe(|| run_swarm(params, seed, &mut look)));
-            ended.fetch_add(1, Ordering::Relaxed);
-            let run = Run { seed, outcome: outcome.map_err(|panic| words(panic.as_ref())) };
-            done.lock().unwrap_or_else(PoisonError::into_inner).push((place, run));
+            let result = work(place);
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((place, result));
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..threads.get().min(runs) {
-            scope.spawn(work);
+        for _ in 1..threads.get().min(places) {
+            scope.spawn(go_on);
         }
-        work();
+        go_on();
     });
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|(place, _)| *place);
-    done.into_iter().map(|(_, run)| run).collect()
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// What a panic said.
-fn words(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("a panic without words").to_owned()
+/// Stands for several runs, in this order; for one, its own.
+pub(super) fn overall_digest(digests: impl Iterator<Item = u64>) -> u64 {
+    let digests: Vec<u64> = digests.collect();
+    match digests[..] {
+        [one] => one,
+        _ => {
+            let mut all = Digest::new();
+            digests.iter().for_each(|&digest| all.write_u64(digest));
+            all.finish()
+        }
+    }
+}
+
+/// How often something is told, whatever the number of threads.
+pub(super) struct Pace(Mutex<Instant>);
+
+impl Pace {
+    /// Nothing is told at once.
+    pub(super) fn new() -> Pace {
+        Pace(Mutex::new(Instant::now()))
+    }
+
+    /// Tells, if it is time.
+    pub(super) fn tell(&self, tell: impl FnOnce()) {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.elapsed() >= TELL_EVERY {
+            *told = Instant::now();
+            tell();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -95,6 +134,7 @@ mod tests {
         match Cli::parse_from(words).command {
             Command::Sim(args) => match args.experiment {
                 Experiment::Swarm(args) => super::super::swarm::params(&args),
+                other => panic!("{other:?}"),
             },
             other => panic!("{other:?}"),
         }

@@ -1,6 +1,6 @@
 //! `shoal sim swarm`: how long until all have it.
 
-use super::runs::{Overall, Run, run_all};
+use super::runs::{Overall, Run, overall_digest, run_all};
 use super::{csv, json, memory, svg, table};
 use crate::args::{FormatArg, SwarmArgs};
 use crate::commands::Outcome;
@@ -9,11 +9,9 @@ use crate::interrupt::Interrupt;
 use crate::report::Level;
 use crate::run::Context;
 use crate::size;
-use shoal_sim::Digest;
 use shoal_sim::experiment::{Ended, SwarmParams, estimate, latency_text};
 use shoal_sim::swarm::Kind;
 use std::fs::{File, OpenOptions};
-use std::hash::Hasher;
 use std::io::Write;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
@@ -38,15 +36,7 @@ pub(super) struct Report {
 impl Report {
     /// Stands for all traces.
     pub(super) fn digest(&self) -> u64 {
-        let digests: Vec<u64> = self.runs.iter().filter_map(|run| Some(run.outcome.as_ref().ok()?.digest)).collect();
-        match digests[..] {
-            [one] => one,
-            _ => {
-                let mut all = Digest::new();
-                digests.iter().for_each(|&digest| all.write_u64(digest));
-                all.finish()
-            }
-        }
+        overall_digest(self.runs.iter().filter_map(|run| Some(run.outcome.as_ref().ok()?.digest)))
     }
 
     /// Messages delivered and timers fired, in all runs.
@@ -256,6 +246,7 @@ mod tests {
         match Cli::parse_from([&["shoal", "sim", "swarm"], words].concat()).command {
             Command::Sim(args) => match args.experiment {
                 Experiment::Swarm(args) => *args,
+                other => panic!("{other:?}"),
             },
             other => panic!("{other:?}"),
         }
@@ -296,7 +287,7 @@ mod tests {
             let file = ConfigFile::load_table(&path, &root, "sim.swarm").unwrap();
             let matches = file.apply(root).try_get_matches_from(["shoal", "sim", "swarm", "-q"]).unwrap();
             let Command::Sim(args) = Cli::from_arg_matches(&matches).unwrap().command else { panic!("{path:?}") };
-            let Experiment::Swarm(args) = args.experiment;
+            let Experiment::Swarm(args) = args.experiment else { panic!("{path:?}") };
             assert_eq!(params(&args).check(), Ok(()), "{path:?}");
             assert!(estimate(&params(&args)).memory_bytes < 2 << 30, "{path:?}");
             found += 1;

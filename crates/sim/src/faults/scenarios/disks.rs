@@ -54,7 +54,7 @@ pub(super) fn all() -> Vec<Named> {
         ),
         Named::new(
             "disk-full-then-killed",
-            "killed while its disk is full: what was in memory is fetched again, nothing else",
+            "killed while its disk is full: what was in memory is fetched again, done by 60 s",
             || {
                 let full = |swarm: &mut Scenario, leech| {
                     swarm.befall(leech, at(1), Act::RefuseWrites(true));
