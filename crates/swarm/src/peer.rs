@@ -31,8 +31,6 @@ const LEAST_PIPELINE: u32 = 2;
 /// How much longer than the shortest round trip seen a pipeline lasts. Chosen: the pipeline must not run dry between two
 /// wake-ups of a slow reader on either side.
 const PIPELINE_SLACK: Duration = Duration::from_millis(150);
-/// Who sent nothing of what it was asked for so long serves others first. Chosen: twice a long round trip.
-const LATE: Duration = Duration::from_millis(600);
 /// What a pipeline that still grows may hold, beside two round trips. Chosen: a libtorrent seed with a rate limit answers
 /// in bursts every half second, and what is queued there is not asked of anybody else.
 const SLOW_START_SPAN: Duration = Duration::from_millis(600);
@@ -158,8 +156,6 @@ pub(crate) struct Peer {
     round_trip: [Option<Duration>; 2],
     round_trip_since: Time,
     pub(crate) last_block: Time,
-    /// Between its last two blocks.
-    block_gap: Duration,
     pub(crate) last_received: Time,
     pub(crate) last_sent: Time,
     /// It kept blocks from us for so long that others are asked for them.
@@ -228,7 +224,6 @@ impl Peer {
             round_trip: [None; 2],
             round_trip_since: now,
             last_block: now,
-            block_gap: Duration::ZERO,
             last_received: now,
             last_sent: now,
             snubbing: false,
@@ -317,13 +312,6 @@ impl Peer {
         depth.clamp(LEAST_PIPELINE.min(most), most)
     }
 
-    /// Whether it has not begun with what it was asked for: others come first there.
-    pub(crate) fn is_late(&self, now: Time) -> bool {
-        let Some(oldest) = self.requests.front() else { return false };
-        let since = self.last_block.max(oldest.at);
-        now.since(since) > LATE.max(self.block_gap * 3)
-    }
-
     fn shortest_round_trip(&self) -> Option<Duration> {
         self.round_trip.iter().flatten().min().copied()
     }
@@ -331,7 +319,6 @@ impl Peer {
     /// A block that was asked for at `asked` has come.
     pub(crate) fn block_came(&mut self, now: Time, asked: Asked) {
         self.download.add(now, u64::from(asked.block.length));
-        self.block_gap = now.since(self.last_block.max(asked.at));
         self.last_block = now;
         self.snubbing = false;
         self.snubs = 0;

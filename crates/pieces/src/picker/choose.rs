@@ -5,7 +5,6 @@ use crate::Bitfield;
 use crate::bitfield::pieces_of_word;
 use crate::open::{Block, OpenPiece};
 use shoal_layout::{BlockRef, PieceIndex};
-use std::collections::BTreeSet;
 
 /// Pieces to have before the rarest come first: something to trade is worth more than rarity (as libtorrent's
 /// `initial_picker_threshold`).
@@ -227,58 +226,8 @@ impl PiecePicker {
     ) {
         let endgame = self.is_endgame();
         let held_up = !self.slow.is_empty() && self.open_wanted >= max_open;
-        if endgame || held_up {
-            let slow = std::mem::take(&mut self.slow);
-            self.ask_too(peer, bits, count, &slow, endgame, false, out);
-            self.slow = slow;
-        }
-    }
-
-    /// Appends up to `count` blocks that only peers of `late` were asked for, who have not begun to send them, and marks them as
-    /// asked of this peer too. Whoever begins first sends the piece: see [`PiecePicker::rivals`].
-    pub fn pick_late(
-        &mut self,
-        peer: PeerSlot,
-        bits: &Bitfield,
-        count: usize,
-        late: &BTreeSet<PeerSlot>,
-        out: &mut Vec<BlockRef>,
-    ) {
-        self.ask_too(peer, bits, count, late, false, true, out);
-    }
-
-    /// Blocks of the piece that this peer was asked for and others too, with those others.
-    pub fn rivals(&self, piece: PieceIndex, peer: PeerSlot) -> Vec<(BlockRef, PeerSlot)> {
-        let all = (piece, 0, PeerSlot(0))..=(piece, u32::MAX, PeerSlot(u32::MAX));
-        let mut twice: Vec<u32> = self.extra.range(all).map(|&(_, number, _)| number).collect();
-        twice.dedup();
-        let mut rivals = Vec::new();
-        for number in twice {
-            let Some(Block::Asked(first)) = self.open.get(&piece).map(|open| open.blocks[number as usize]) else {
-                continue;
-            };
-            let asked: Vec<PeerSlot> = std::iter::once(first).chain(self.extra_of(piece, number)).collect();
-            if asked.contains(&peer) {
-                let block = self.layout.request(piece, number).expect("only blocks outside gaps are asked for");
-                rivals.extend(asked.into_iter().filter(|&other| other != peer).map(|other| (block, other)));
-            }
-        }
-        rivals
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "as `pick`, and who is late, and whether it is for the endgame")]
-    fn ask_too(
-        &mut self,
-        peer: PeerSlot,
-        bits: &Bitfield,
-        count: usize,
-        late: &BTreeSet<PeerSlot>,
-        endgame: bool,
-        booking: bool,
-        out: &mut Vec<BlockRef>,
-    ) {
         let room = ENDGAME_DEPTH.saturating_sub(self.outstanding.get(&peer).copied().unwrap_or(0));
-        if room == 0 {
+        if !(endgame || held_up) || room == 0 {
             return;
         }
         let last = self.missing <= LAST_BLOCKS;
@@ -295,16 +244,15 @@ impl PiecePicker {
             looked_at += open.blocks.len();
             for (number, block) in (0_u32..).zip(&open.blocks) {
                 let Block::Asked(first) = *block else { continue };
-                let (mut times, mut all_late, mut ours) = (1, late.contains(&first), first == peer);
+                let (mut times, mut all_slow, mut ours) = (1, self.slow.contains(&first), first == peer);
                 for other in self.extra_of(piece, number) {
                     times += 1;
-                    all_late &= late.contains(&other);
+                    all_slow &= self.slow.contains(&other);
                     ours |= other == peer;
                 }
-                let bound = if last || all_late && !booking { MAX_ASKED_LAST } else { MAX_ASKED };
-                if !ours && times < bound && (endgame || all_late) {
-                    let order = if !booking { self.rng.next_u64() } else { u64::from(self.availability.of(piece)) };
-                    found.push((!all_late, times, order, piece, number));
+                let bound = if last || all_slow { MAX_ASKED_LAST } else { MAX_ASKED };
+                if !ours && times < bound && (endgame || all_slow) {
+                    found.push((!all_slow, times, self.rng.next_u64(), piece, number));
                 }
             }
         }

@@ -13,7 +13,6 @@ use shoal_layout::{BLOCK_LENGTH, BlockRef};
 use shoal_machine::Effects;
 use shoal_pieces::PeerSlot;
 use shoal_wire::{Message, RawBlock};
-use std::collections::BTreeSet;
 
 /// Bytes of a piece message's header: length, kind, piece, begin (BEP 3).
 const PIECE_HEADER: u64 = 13;
@@ -32,12 +31,10 @@ pub(super) fn raw(block: BlockRef) -> RawBlock {
 impl<P> Swarm<P> {
     /// Asks this peer for more blocks if its pipeline has room.
     pub(super) fn fill_pipeline(&mut self, key: PeerKey, out: &mut Effects<Effect<P>>) {
-        let Some(peer) = self.peers.get(&key) else { return };
+        let Some(peer) = self.peers.get_mut(&key) else { return };
         if !peer.am_interested || (peer.peer_choking && peer.allowed_fast.is_empty()) {
             return;
         }
-        let late = if peer.requests.is_empty() { self.late_peers() } else { BTreeSet::new() };
-        let Some(peer) = self.peers.get_mut(&key) else { return };
         let Phase::Transfer(transfer) = &mut self.phase else { return };
         let PeerPieces::Known(bits) = &peer.pieces else { return };
         let depth = peer.pipeline(self.now);
@@ -67,9 +64,6 @@ impl<P> Swarm<P> {
             // It has nothing of the open pieces: rather one more than an idle peer.
             transfer.picker.pick(slot(key), source, count, self.config.order, max_open, &mut blocks);
         }
-        if blocks.is_empty() && !late.is_empty() {
-            transfer.picker.pick_late(slot(key), source, count, &late, &mut blocks);
-        }
         if !blocks.is_empty() {
             if peer.requests.is_empty() {
                 // Its silence until now was ours.
@@ -86,11 +80,6 @@ impl<P> Swarm<P> {
             out.push(Effect::Grant { peer: key, block });
             out.push(Effect::Send { peer: key, message: Message::Request(raw(block)) });
         }
-    }
-
-    /// Those who have not begun with what they were asked for.
-    fn late_peers(&self) -> BTreeSet<PeerSlot> {
-        self.peers.values().filter(|peer| peer.is_late(self.now)).map(|peer| slot(peer.key)).collect()
     }
 
     /// A block came that was asked for.
@@ -131,17 +120,13 @@ impl<P> Swarm<P> {
     ) {
         let Phase::Transfer(transfer) = &mut self.phase else { return };
         let received = transfer.picker.received(block, from);
-        // It has begun with this piece and goes on: whoever else was asked has time for others.
-        let goes_on = received.fresh && !received.piece_complete && !transfer.picker.is_endgame();
-        let rivals = if goes_on { transfer.picker.rivals(block.piece, from) } else { Vec::new() };
         if received.fresh {
             transfer.assembly.entry(block.piece).or_default().insert(block.begin, Held { payload, giver });
             transfer.assembly_bytes += u64::from(block.length);
         } else {
             self.wasted += u64::from(block.length);
         }
-        let others = received.others.into_iter().map(|other| (block, other));
-        for (block, other) in others.chain(rivals) {
+        for other in received.others {
             match web_seeds::seed_of(other) {
                 Some(seed) => self.forget_fetched(seed, block, out),
                 None => self.cancel(PeerKey(other.0), block, out),
