@@ -112,7 +112,7 @@ pub(super) fn all() -> Vec<Named> {
             "the seed leaves for good when the leeches together have everything: they finish alone",
             || {
                 let mut swarm = small(Kind::V1);
-                let setup = PeerSetup { seed: true, super_seed: true, ..PeerSetup::default() };
+                let setup = PeerSetup { seed: true, ..PeerSetup::default() };
                 let seed = swarm.peer(setup, LINE, Time::ZERO);
                 swarm.leeches(4, LINE);
                 let length = 2 << 20;
