@@ -13,8 +13,9 @@ use serde_json::Value;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Read before new data flows: reliability.md F1, and a MiB for the program itself.
-const MOST_READ: u64 = 17 << 20;
+/// Read before new data flows: reliability.md F1's 16 MiB, and two for the program itself (its libraries, certificates, torrent and
+/// journal were 0.8 to 1.1 MiB).
+const MOST_READ: u64 = 18 << 20;
 
 /// What one run showed, until it was killed or done.
 struct Run {
