@@ -9,7 +9,7 @@ use shoal_hash::merkle::{self, Tree};
 use shoal_layout::{BlockRef, PieceIndex, Selection};
 use shoal_machine::{Effects, Machine, Rng, Time};
 use shoal_metainfo::{Info, PieceLayers};
-use shoal_pieces::Bitfield;
+use shoal_pieces::{Bitfield, PickMode};
 use shoal_swarm::*;
 use shoal_wire::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,7 +65,8 @@ pub fn play(u: &mut Unstructured<'_>) -> Result<()> {
     let mut config = SwarmConfig::new(info.hashes(), [b'S'; 20]);
     config.trackers = vec![vec!["http://t.example/announce".to_owned(), "udp://u.example:1".to_owned()]];
     config.max_peers = 6;
-    config.sequential = u.ratio(1, 4)?;
+    config.order =
+        *u.choose(&[PickMode::RarestFirst, PickMode::RarestFirst, PickMode::Random, PickMode::Sequential])?;
     config.listen_port = Some(6881);
     let seed: u16 = u.arbitrary()?;
     let swarm = Swarm::new(config, !magnet, Rng::new(u64::from(seed)));
