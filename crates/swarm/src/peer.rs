@@ -217,7 +217,7 @@ impl Peer {
             uploaded_at: now,
             hash_requests: Vec::new(),
             refused_hashes: false,
-            hashes_rest_until: now,
+            hashes_rest_until: Time::ZERO,
             download: Rate::new(now),
             upload: Rate::new(now),
             slow_start: Some(SlowStart { depth: FIRST_PIPELINE, checked: now, rate: 0 }),

@@ -46,6 +46,10 @@ impl<P> Swarm<P> {
     ) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let Some(place) = peer.hash_requests.iter().position(|(asked, _)| *asked == range) else {
+            if peer.hashes_rest_until > shoal_machine::Time::ZERO {
+                // It let a request lapse, and this may be the answer: late, not wrong.
+                return;
+            }
             return self.fault(key, "hashes that nobody asked for", out);
         };
         peer.hash_requests.swap_remove(place);
