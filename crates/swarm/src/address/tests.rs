@@ -1,3 +1,5 @@
+//! The address book over its life: what it keeps, what it tries, and what it drops.
+
 use super::*;
 
 fn addr(n: u32) -> SocketAddr {
