@@ -95,9 +95,11 @@ impl Process {
     ) -> Process {
         std::fs::create_dir_all(home).unwrap();
         let program = program.as_ref();
-        // setpriv becomes the program, with the order to be killed when the thread that runs the test ends in any way.
-        let mut child = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL"])
+        // env takes SIGINT back to its default (a shell starts what it runs in the background with the signal ignored, and a
+        // driver would never end); setpriv becomes the program, with the order to be killed when the thread that runs the
+        // test ends in any way.
+        let mut child = Command::new("env")
+            .args(["--default-signal=INT", "setpriv", "--pdeathsig", "KILL"])
             .arg(program)
             .args(args)
             .env("HOME", home)
