@@ -17,6 +17,8 @@ mod keeper;
 mod mainline;
 mod seek;
 
+pub use bootstrap::WELL_KNOWN;
+
 use keeper::{Keeper, Told};
 use std::fmt;
 use std::future::Future;
@@ -109,7 +111,7 @@ impl Default for DhtConfig {
     fn default() -> DhtConfig {
         DhtConfig {
             bootstrap: Vec::new(),
-            well_known: bootstrap::WELL_KNOWN.map(|(host, port)| (host.to_owned(), port)).into(),
+            well_known: WELL_KNOWN.map(|(host, port)| (host.to_owned(), port)).into(),
             bind: Vec::new(),
             port: 0,
             allow_private_networks: false,

@@ -11,6 +11,7 @@ mod packet;
 mod sockets;
 
 pub use packet::{LanAnnounce, build as build_announce, parse as parse_announce};
+pub use sockets::GROUP_V4;
 
 use crate::networks::{Scope, scope};
 use bounds::{Hearing, Saying};

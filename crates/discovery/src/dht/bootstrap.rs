@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// Nodes that are there for this (BEP 5 names none; these are what other clients ask, looked up in `mainline` and libtorrent).
-pub(super) const WELL_KNOWN: [(&str, u16); 4] = [
+pub const WELL_KNOWN: [(&str, u16); 4] = [
     ("router.bittorrent.com", 6881),
     ("dht.transmissionbt.com", 6881),
     ("dht.libtorrent.org", 25401),

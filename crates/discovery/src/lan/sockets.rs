@@ -9,8 +9,9 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use tokio::net::UdpSocket;
 
-/// BEP 14, "Protocol".
-pub(super) const GROUP_V4: Ipv4Addr = Ipv4Addr::new(239, 192, 152, 143);
+/// The IPv4 group that announces go to (BEP 14, "Protocol").
+pub const GROUP_V4: Ipv4Addr = Ipv4Addr::new(239, 192, 152, 143);
+/// The IPv6 one.
 pub(super) const GROUP_V6: Ipv6Addr = Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0xefc0, 0x988f);
 pub(super) const PORT: u16 = 6771;
 /// Interfaces used, at most; a machine with many containers has more. Chosen.

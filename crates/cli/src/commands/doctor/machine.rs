@@ -9,15 +9,15 @@ use crate::commands::network;
 use crate::exit::Exit;
 use crate::run::Context;
 use crate::size;
+use shoal_discovery::dht::WELL_KNOWN;
+use shoal_discovery::lan::GROUP_V4;
+use shoal_discovery::networks::{Scope, scope};
 use shoal_session::{MappingStatus, Session, local_address_towards};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::UdpSocket;
 
-/// Nodes that anyone may ask first (BEP 5 names the first; the others are their projects').
-const BOOTSTRAP: [(&str, u16); 3] =
-    [("router.bittorrent.com", 6881), ("dht.transmissionbt.com", 6881), ("dht.libtorrent.org", 25401)];
 /// Bootstrap nodes that are asked, at most. Chosen.
 const MAX_BOOTSTRAP: usize = 16;
 /// A KRPC `ping` (BEP 5) with an id that is nobody's.
@@ -40,8 +40,6 @@ const SOMEWHERE: [SocketAddr; 2] = [
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9),
     SocketAddr::new(IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)), 9),
 ];
-/// The group of LAN discovery (BEP 14).
-const LAN_GROUP: Ipv4Addr = Ipv4Addr::new(239, 192, 152, 143);
 
 /// All looks in the order in which they are told; the session is `None` if it cannot listen.
 pub(super) async fn look(args: &DoctorArgs, context: &Context) -> (Vec<Finding>, Option<Session>) {
@@ -104,7 +102,7 @@ async fn names(args: &DoctorArgs) -> Vec<Finding> {
     }
     // What the user typed takes the place of the well-known ones.
     let typed = &args.network.dht_bootstrap;
-    let known = BOOTSTRAP.map(|(host, port)| (host.to_owned(), port));
+    let known = WELL_KNOWN.map(|(host, port)| (host.to_owned(), port));
     let names: Vec<(String, u16)> = if typed.is_empty() { known.to_vec() } else { typed.clone() };
     let mut resolving = tokio::task::JoinSet::new();
     for (host, port) in names.iter().take(MAX_BOOTSTRAP).cloned() {
@@ -179,7 +177,7 @@ async fn mapping(session: Option<&Session>) -> Vec<Finding> {
             Finding::ok("port_mapping", format!("mapped by {} in the router", mapped.method.name()))
         }
     };
-    let public = session.reachable_at().into_iter().find(|addr| !is_private(addr.ip()));
+    let public = session.reachable_at().into_iter().find(|addr| scope(addr.ip()) == Some(Scope::Public));
     let reachable = match (session.public_address(), public) {
         (Some(addr), _) => Finding::ok("reachable", format!("at {addr}, as the router says")),
         (None, Some(addr)) => Finding::ok("reachable", format!("at {addr}, unless a firewall forbids it")),
@@ -194,19 +192,6 @@ async fn mapping(session: Option<&Session>) -> Vec<Finding> {
         (None, None) => Finding::warn("reachable", "unknown", "ask again later"),
     };
     vec![mapping, reachable]
-}
-
-/// Whether an address is no public one.
-fn is_private(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(v4) => {
-            v4.is_private()
-                || v4.is_loopback()
-                || v4.is_link_local()
-                || (v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64)
-        }
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
-    }
 }
 
 /// Other programs obey these; shoal does not, and says so rather than leak what the user thinks is hidden.
@@ -270,7 +255,7 @@ fn state(folder: Option<&Path>) -> Finding {
 async fn lan() -> Finding {
     let joined = async {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
-        socket.join_multicast_v4(LAN_GROUP, Ipv4Addr::UNSPECIFIED)
+        socket.join_multicast_v4(GROUP_V4, Ipv4Addr::UNSPECIFIED)
     };
     match joined.await {
         Ok(()) => Finding::ok("lan", "multicast works"),
