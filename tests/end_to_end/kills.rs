@@ -136,8 +136,7 @@ fn began_with(lines: &[String], source: &[u8]) -> u64 {
 
 fn killed_again_and_again(length: usize, piece: (usize, &str), up: (u64, &str), seeds: u8, kill_within_ms: u64) {
     let mut kills = Kills::new(length, piece.1, up.1, seeds);
-    // A third large piece may just have been begun, for a source that the other two are too few for.
-    let bound = (4 << 20).max(2 * piece.0 as u64).max(up.0) + piece.0 as u64 / 4;
+    let bound = (4 << 20).max(2 * piece.0 as u64).max(up.0);
     let wanted = kills_wanted();
     let (mut count, mut lost_most, mut lost_sum, mut read_most, mut slowest) = (0, 0, 0, 0, Duration::ZERO);
     // What must be there at the next start, at least.
