@@ -8,9 +8,15 @@
 //! Invariants: at most one request a port is under way; a datagram counts only if it answers it (port, transport, for PCP the
 //! nonce); lifetimes are clamped to [`LIFETIME_BOUNDS`].
 
+mod answers;
+mod event;
+
+pub(super) use event::{Effect, Event, Ports, UpnpGrant};
+pub use event::{Mapped, MappingStatus, Method};
+
 use super::nat_pmp::{self, Transport};
 use super::pcp::{self, Nonce};
-use shoal_machine::{Effects, Machine, Rng, Time, Wake};
+use shoal_machine::{Effects, Machine, Rng, Time};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -31,111 +37,6 @@ const AGAIN_OFFLINE: Duration = Duration::from_secs(60);
 const RENEW_AGAIN: Duration = Duration::from_secs(60);
 /// How long removing may take (the product's "2 s at most").
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
-
-/// How a port was mapped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// PCP (RFC 6887).
-    Pcp,
-    /// NAT-PMP (RFC 6886).
-    NatPmp,
-    /// UPnP IGD.
-    Upnp,
-}
-
-impl Method {
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Method::Pcp => "PCP",
-            Method::NatPmp => "NAT-PMP",
-            Method::Upnp => "UPnP",
-        }
-    }
-}
-
-/// What was mapped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mapped {
-    /// How.
-    pub method: Method,
-    /// The router's address on its far side, if it said; it is public only if no other NAT follows.
-    pub address: Option<IpAddr>,
-    /// The TCP port there.
-    pub tcp: u16,
-    /// The UDP port there, if one was asked for and given.
-    pub udp: Option<u16>,
-}
-
-/// How port mapping stands.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum MappingStatus {
-    /// It is not used: `--no-port-mapping`, a local network only, or listening on loopback only.
-    #[default]
-    Off,
-    /// The router is being asked.
-    Trying,
-    /// The port is open.
-    Mapped(Mapped),
-    /// It is not, and why: one line, not escaped. Tried again by itself.
-    Failed(String),
-}
-
-/// The ports to map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ports {
-    pub(super) tcp: u16,
-    pub(super) udp: Option<u16>,
-}
-
-/// What UPnP gave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct UpnpGrant {
-    pub(super) address: Option<IpAddr>,
-    pub(super) tcp: u16,
-    pub(super) udp: Option<u16>,
-    pub(super) lifetime: Duration,
-}
-
-#[derive(Debug)]
-pub(super) enum Event {
-    Wake,
-    /// The answer to `FindGateway`: our address on the way to it.
-    Gateway(Option<IpAddr>),
-    /// From the gateway's port 5351.
-    Datagram(Vec<u8>),
-    /// The gateway's system says that nothing listens on port 5351.
-    Refused,
-    /// The answer to `UpnpAdd`.
-    Upnp(Result<UpnpGrant, String>),
-    /// The answer to `UpnpRemove`.
-    UpnpRemoved,
-    Stop,
-}
-
-impl From<Wake> for Event {
-    fn from(_: Wake) -> Event {
-        Event::Wake
-    }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Effect {
-    /// Find the default gateway and open a socket to its port 5351.
-    FindGateway,
-    /// To the gateway's port 5351.
-    Send(Vec<u8>),
-    /// Ask by UPnP for these ports.
-    UpnpAdd(Ports),
-    /// Give what was granted back.
-    UpnpRemove {
-        tcp: u16,
-        udp: Option<u16>,
-    },
-    Status(MappingStatus),
-    /// Nothing follows.
-    Done,
-}
 
 /// What the gateway granted for one port.
 #[derive(Debug, Clone, Copy)]
@@ -356,133 +257,6 @@ impl Mapper {
         if self.stopping.is_some() {
             self.remove(out);
         }
-    }
-
-    /// Whether the router lost its table since it last spoke (RFC 6886, 3.6): its clock went back, or stands far behind
-    /// ours, which may run an eighth faster.
-    fn lost_table(&mut self, epoch_s: u32) -> bool {
-        let before = self.epoch.replace((self.now, epoch_s));
-        before.is_some_and(|(at, before)| {
-            let passed = self.now.since(at).as_secs();
-            u64::from(epoch_s) + 2 < u64::from(before) + passed * 7 / 8
-        })
-    }
-
-    fn datagram(&mut self, bytes: &[u8], out: &mut Effects<Effect>) {
-        match (nat_pmp::decode(bytes), pcp::decode(bytes)) {
-            (Some(answer), _) => self.nat_pmp(answer, out),
-            (_, Some(answer)) => self.pcp(answer, out),
-            (None, None) => {}
-        }
-    }
-
-    fn nat_pmp(&mut self, answer: nat_pmp::Answer, out: &mut Effects<Effect>) {
-        use nat_pmp::Answer;
-        if let (Phase::Asking(Round { method: Method::Pcp, .. }), Answer::Refused { result: 1, .. }) =
-            (&self.phase, answer)
-        {
-            // It speaks NAT-PMP only (RFC 6887, appendix A).
-            return self.begin(Method::NatPmp, out);
-        }
-        match answer {
-            Answer::Address { epoch_s, address } => {
-                let lost = self.lost_table(epoch_s);
-                if let Phase::Asking(round) = &mut self.phase
-                    && round.method == Method::NatPmp
-                {
-                    round.address = Some(address.into());
-                    self.settle_if_answered(out);
-                } else if lost {
-                    self.renew(out);
-                }
-            }
-            Answer::Map { transport, epoch_s, internal_port, external_port, lifetime_s } => {
-                if self.internal(transport) == Some(internal_port) {
-                    let _ = self.lost_table(epoch_s);
-                    self.answered(Method::NatPmp, transport, external_port, lifetime_s, None, out);
-                }
-            }
-            // The refusal of our second packet of PCP, which comes after we began anew: version 0 is never refused.
-            Answer::Refused { result: 1, .. } => {}
-            Answer::Refused { transport, result } => {
-                let why = format!("NAT-PMP: {}", nat_pmp::describe(result));
-                self.refused(Method::NatPmp, transport, why, out);
-            }
-        }
-    }
-
-    fn pcp(&mut self, answer: pcp::Answer, out: &mut Effects<Effect>) {
-        use pcp::Answer;
-        match answer {
-            Answer::Epoch { epoch_s } => {
-                if self.lost_table(epoch_s) && matches!(self.phase, Phase::Mapped { .. }) {
-                    self.renew(out);
-                }
-            }
-            Answer::Refused { result } => {
-                self.refused(Method::Pcp, None, format!("PCP: {}", pcp::describe(result)), out);
-            }
-            Answer::Map { transport, nonce, internal_port, .. }
-                if nonce != self.nonce(transport) || self.internal(transport) != Some(internal_port) => {}
-            Answer::Map { result: 0, transport, epoch_s, external_port, external_ip, lifetime_s, .. } => {
-                let _ = self.lost_table(epoch_s);
-                self.answered(Method::Pcp, transport, external_port, lifetime_s, Some(external_ip), out);
-            }
-            Answer::Map { result, transport, .. } => {
-                self.refused(Method::Pcp, Some(transport), format!("PCP: {}", pcp::describe(result)), out);
-            }
-        }
-    }
-
-    fn answered(
-        &mut self,
-        method: Method,
-        transport: Transport,
-        external: u16,
-        lifetime_s: u32,
-        address: Option<IpAddr>,
-        out: &mut Effects<Effect>,
-    ) {
-        match &mut self.phase {
-            Phase::Asking(round) if round.method == method && lifetime_s > 0 && external != 0 => {
-                round.address = address.filter(|ip| !ip.is_unspecified()).or(round.address);
-                let granted = Ok(Granted { external, lifetime: Duration::from_secs(lifetime_s.into()) });
-                match transport {
-                    Transport::Tcp => round.tcp = Some(granted),
-                    Transport::Udp => round.udp = Some(granted),
-                }
-                self.settle_if_answered(out);
-            }
-            Phase::Removing { .. } if lifetime_s == 0 => {
-                let Some(lease) = &mut self.lease else { return };
-                match transport {
-                    Transport::Tcp => lease.mapped.tcp = 0,
-                    Transport::Udp => lease.mapped.udp = None,
-                }
-                if lease.mapped.tcp == 0 && lease.mapped.udp.is_none() {
-                    self.finish(out);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// `transport`: `None` where the router did not say which request, or refuses its address.
-    fn refused(&mut self, method: Method, transport: Option<Transport>, why: String, out: &mut Effects<Effect>) {
-        let Phase::Asking(round) = &mut self.phase else { return };
-        if round.method != method {
-            return;
-        }
-        match transport {
-            Some(Transport::Udp) => round.udp = Some(Err(why)),
-            Some(Transport::Tcp) | None => {
-                if !self.refusals.contains(&why) {
-                    self.refusals.push(why.clone());
-                }
-                round.tcp = Some(Err(why));
-            }
-        }
-        self.settle_if_answered(out);
     }
 
     fn settle_if_answered(&mut self, out: &mut Effects<Effect>) {
