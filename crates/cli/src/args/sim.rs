@@ -1,6 +1,7 @@
 //! The words of `shoal sim`: each experiment's flags, which are the keys of its scenario files too.
 
-use super::{FormatArg, JsonObjectArgs, TalkArgs, parse_piece_length};
+use super::parse::parse_piece_length;
+use super::{FormatArg, JsonObjectArgs, TalkArgs};
 use crate::size::{Rate, parse_duration, parse_rate, parse_size};
 use clap::{Args, Subcommand, ValueHint};
 use shoal_sim::experiment::{Arrivals, Departure, Fault, latency, share};
