@@ -1,81 +1,24 @@
-//! Disks that are full, fail, are slow or read-only, files that change under a seed, limits and signals: reliability.md F3 to
-//! F16 and A12. `docs/storage.md` has a row for each.
+//! Disks that are full, fail, are slow or read-only, and files that change under a seed: reliability.md F3 to F8 and A12.
+//! `docs/storage.md` has a row for each.
 //!
-//! Faults are injected from outside: a tmpfs with little room, `strace`, `ulimit`, other users, signals. What needs root or a
-//! tool that is not there says so and passes, unless everything is required.
+//! Faults are injected from outside: a tmpfs with little room, `strace`, other users. What needs root or a tool that is not
+//! there says so and passes, unless everything is required.
 
+use crate::support::fixture::Fixture;
 use crate::support::net::Net;
 use crate::support::peer::{self, Wire};
-use crate::support::process::{Process, Stream};
-use crate::support::relay::Relay;
-use crate::support::shoal::{QUIET, SHOAL, Seed, arg, create, event, seed, show};
+use crate::support::process::{Process, Stream, processor_time};
+use crate::support::shoal::{arg, create, event, seed, show, wait_for_pieces};
 use crate::support::trace::{can_trace, child_of};
 use crate::support::{skip, tree};
-use rustix::process::Signal;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileExt, PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-
-/// One file of small pieces, its seed behind a relay that counts, and a folder for everything.
-struct Fixture {
-    net: Net,
-    folder: tempfile::TempDir,
-    relay: Relay,
-    seeder: Seed,
-}
-
-impl Fixture {
-    fn new(length: usize, up: &str) -> Fixture {
-        let net = Net::any();
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        let source = tree::file(&at("source"), "file", 11, length);
-        let torrent = create(&at("home"), &source, &at("file.torrent"), &["--piece-length", "256KiB"]);
-        let seeder = seed(&net, 2, &at("seed home"), &torrent, &at("source"), &["--up", up]);
-        let relay = Relay::before(seeder.addr, net.ip(4));
-        Fixture { net, folder, relay, seeder }
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// The words of `shoal download` into a folder.
-    fn words(&self, output: &Path, more: &[&str]) -> Vec<String> {
-        let (ip, peer) = (self.net.ip(3).to_string(), self.relay.addr.to_string());
-        let torrent = self.at("file.torrent");
-        let mut words = vec![SHOAL, "download", arg(&torrent), "--output", arg(output), "--json", "--port", "0"];
-        words.extend(["--bind", &ip, "--peer", &peer]);
-        words.extend(QUIET);
-        words.extend(more);
-        words.into_iter().map(str::to_owned).collect()
-    }
-
-    /// Starts it behind other words (`strace ...`, `setpriv ...`).
-    fn start(&self, before: &[&str], output: &Path, more: &[&str]) -> Process {
-        let words = self.words(output, more);
-        let mut all: Vec<&str> = before.to_vec();
-        all.extend(words.iter().map(String::as_str));
-        Process::start(all[0], &all[1..], &self.at("leech home"))
-    }
-
-    fn assert_same(&self, output: &Path) {
-        tree::assert_same(&self.at("source/file"), &output.join("file"));
-    }
-}
-
-fn wait_for_pieces(process: &Process, count: usize) {
-    let mut seen = 0;
-    process.wait_for(Stream::Out, "enough pieces", |line| {
-        seen += usize::from(line.contains("\"piece\""));
-        (seen >= count).then_some(())
-    });
-}
 
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
@@ -280,14 +223,6 @@ fn peak_memory(id: u32) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 
-/// Seconds of processor time that a process has used.
-fn processor_time(id: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
-    let fields: Vec<&str> = stat[stat.rfind(')').unwrap()..].split_whitespace().collect();
-    // User and system time in hundredths (proc(5)).
-    (fields[12].parse::<f64>().unwrap() + fields[13].parse::<f64>().unwrap()) / 100.0
-}
-
 #[test]
 fn a_folder_that_may_not_be_written_is_told_costs_nothing_and_is_used_once_it_may() {
     if !is_root() {
@@ -389,131 +324,4 @@ fn a_file_replaced_under_a_seed_that_opens_it_anew_is_served_where_it_is_right()
     assert!(bytes == other[4 * PIECE..4 * PIECE + 16_384]);
     told(&seeder.process, &["changed", "not offered"]);
     seeder.process.interrupt().expect(0);
-}
-
-#[test]
-fn few_descriptors_are_enough_for_many_files_and_peers() {
-    let net = Net::any();
-    // In memory where that is possible: 5,000 files are 5,000 syncs.
-    let memory = Path::new("/dev/shm");
-    let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
-    let at = |name: &str| folder.path().join(name);
-    for number in 0..5000_usize {
-        tree::file(
-            &at(&format!("source/tree/{}", number % 50)),
-            &format!("{number}"),
-            number as u64,
-            500 + number % 1000,
-        );
-    }
-    let torrent = create(&at("home"), &at("source/tree"), &at("tree.torrent"), &["--format", "v1"]);
-    let seeder = seed(&net, 2, &at("seed home"), &torrent, &at("source"), &[]);
-    let (ip, peer) = (net.ip(3).to_string(), seeder.addr.to_string());
-    let words = ["download", arg(&torrent), "--json", "--port", "0", "--bind", &ip, "--peer", &peer, "--down", "400k"];
-    let script = format!(
-        "ulimit -n 64; exec '{SHOAL}' {} --output '{}' {}",
-        words.map(|word| format!("'{word}'")).join(" "),
-        arg(&at("output")),
-        QUIET.join(" ")
-    );
-    let process = Process::start("sh", &["-c", &script], &at("leech home"));
-    let addr: SocketAddr = event(&process, "listening", |e| e["addr"].as_str().unwrap().parse().unwrap());
-    wait_for_pieces(&process, 1);
-    let crowd: Vec<TcpStream> =
-        (0..200).filter_map(|_| TcpStream::connect_timeout(&addr, Duration::from_millis(200)).ok()).collect();
-    assert!(crowd.len() >= 64, "{} connect", crowd.len());
-    let before = processor_time(process.id());
-    let ended = process.wait();
-    drop(crowd);
-    assert!(before < 20.0, "accepting does not spin");
-    ended.expect(0);
-    tree::assert_same(&at("source/tree"), &at("output/tree"));
-}
-
-#[test]
-fn it_stops_within_five_seconds_and_saves_though_trackers_hang() {
-    // Takes connections and never answers.
-    let net = Net::any();
-    let tracker = TcpListener::bind((net.ip(9), 0)).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    let url = format!("http://{}/announce", tracker.local_addr().unwrap());
-    let source = tree::file(&at("source"), "file", 14, 6 << 20);
-    let torrent = create(&at("home"), &source, &at("file.torrent"), &["--tracker", &url]);
-    let seeder = seed(&net, 2, &at("seed home"), &torrent, &at("source"), &["--up", "2M"]);
-    let peer = seeder.addr.to_string();
-    let mut had = BTreeSet::new();
-    for signal in [Signal::TERM, Signal::HUP] {
-        let home = at("leech home");
-        let more = ["--peer", peer.as_str()];
-        let process = crate::support::shoal::download(&net, 3, &home, arg(&torrent), &at("output"), &more);
-        wait_for_pieces(&process, 8);
-        process.signal(signal);
-        let start = Instant::now();
-        let ended = process.wait().expect(130);
-        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
-        for line in ended.stdout.iter().filter(|line| line.contains("\"piece\"")) {
-            let piece: serde_json::Value = serde_json::from_str(line).unwrap();
-            assert!(had.insert(piece["index"].as_u64().unwrap()), "{piece} was not saved");
-        }
-    }
-    assert!(had.len() >= 16);
-}
-
-#[test]
-fn closed_and_full_outputs_are_no_reason_to_lose_anything() {
-    let fixture = Fixture::new(1 << 20, "none");
-    let output = fixture.at("output");
-    let quoted = fixture.words(&output, &[]).join("' '");
-    let shell = |redirect: &str| {
-        let script = format!("exec '{quoted}' {redirect}");
-        Process::start("sh", &["-c", &script], &fixture.at("leech home")).wait()
-    };
-    let ended = shell(">/dev/full");
-    assert!([0, 1].contains(&ended.code()), "{} {:?}", ended.code(), ended.stderr);
-    shell("2>&-").expect(0);
-    fixture.assert_same(&output);
-    let script = format!("'{quoted}' | true");
-    let ended = Process::start("sh", &["-c", &script], &fixture.at("leech home")).wait().expect(0);
-    assert!(
-        !ended.stderr.iter().any(|line| line.contains("roken pipe") || line.contains("panic")),
-        "{:?}",
-        ended.stderr
-    );
-    assert_eq!(fixture.seeder.process.interrupt().code(), 0);
-}
-
-#[test]
-fn two_processes_never_write_the_same_file_for_two_torrents() {
-    let fixture = Fixture::new(6 << 20, "1M");
-    let output = fixture.at("output");
-    let first = fixture.start(&[], &output, &[]);
-    wait_for_pieces(&first, 1);
-    // Another torrent of the same name.
-    let other = tree::file(&fixture.at("other"), "file", 15, 300_000);
-    let torrent = create(&fixture.at("home"), &other, &fixture.at("other.torrent"), &[]);
-    let (home, ip) = (fixture.at("leech home"), fixture.net.ip(5).to_string());
-    let mut args = vec!["download", arg(&torrent), "--output", arg(&output), "--port", "0", "--bind", &ip];
-    args.extend(QUIET);
-    args.push("--overwrite");
-    let ended = Process::start(SHOAL, &args, &home).wait().expect(1);
-    let line = ended.stderr.iter().find(|line| line.contains("another shoal downloads into")).expect("it says so");
-    assert!(line.contains("output/file") && line.contains("--output"), "{line}");
-    first.interrupt().expect(130);
-    // Nobody has it any more.
-    let first = fixture.start(&[], &output, &["--timeout", "1s"]);
-    assert_eq!(first.wait().code(), 7);
-}
-
-#[test]
-fn a_port_that_is_taken_is_an_exit_code_of_its_own() {
-    let net = Net::any();
-    let taken = TcpListener::bind((net.ip(2), 0)).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let source = tree::file(folder.path(), "file", 16, 1000);
-    let (ip, port) = (net.ip(2).to_string(), taken.local_addr().unwrap().port().to_string());
-    let mut args = vec!["share", arg(&source), "--bind", &ip, "--port", &port];
-    args.extend(QUIET);
-    let ended = Process::start(SHOAL, &args, &folder.path().join("home")).wait().expect(4);
-    assert!(ended.stderr.iter().any(|line| line.contains(&port)), "{:?}", ended.stderr);
 }

@@ -24,6 +24,8 @@ mod kills;
 #[cfg(test)]
 mod lan;
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod mapping;
 #[cfg(test)]
 mod names;

@@ -3,7 +3,7 @@
 use crate::support::clients::{Client, PYTHON, driver, needs};
 use crate::support::net::Net;
 use crate::support::process::{Process, Stream};
-use crate::support::shoal::{arg, create, download, seed};
+use crate::support::shoal::{arg, create, download, seed, wait_for_pieces};
 use crate::support::tracker::Tracker;
 use crate::support::tree;
 use serde_json::{Value, json};
@@ -58,14 +58,6 @@ fn wait_for_peers(process: &Process, count: u64) {
     process.wait_for(Stream::Out, "enough peers", |line| {
         let event: Value = serde_json::from_str(line).ok()?;
         (event["event"] == "progress" && event["peers"].as_u64()? >= count).then_some(())
-    });
-}
-
-fn wait_for_pieces(process: &Process, count: usize) {
-    let mut seen = 0;
-    process.wait_for(Stream::Out, "enough pieces", |line| {
-        seen += usize::from(line.contains("\"piece\""));
-        (seen >= count).then_some(())
     });
 }
 

@@ -2,7 +2,7 @@
 
 use crate::support::net::Net;
 use crate::support::process::{Process, Stream};
-use crate::support::shoal::{self, QUIET, SHOAL, arg, create, download, event, listening, seed, show};
+use crate::support::shoal::{self, QUIET, SHOAL, arg, create, download, event, listening, seed, show, wait_for_pieces};
 use crate::support::tracker::Tracker;
 use crate::support::tree;
 use rustix::process::Signal;
@@ -101,14 +101,6 @@ impl Slow {
         download(&self.net, 3, &at("leech home"), &self.torrent, &at("output"), &args)
     }
 
-    fn wait_for_pieces(process: &Process, count: usize) {
-        let mut seen = 0;
-        process.wait_for(Stream::Out, "enough pieces", |line| {
-            seen += usize::from(line.contains("\"piece\""));
-            (seen >= count).then_some(())
-        });
-    }
-
     fn assert_same(&self) {
         tree::assert_same(&self.folder.path().join("source/file"), &self.folder.path().join("output/file"));
     }
@@ -123,7 +115,7 @@ fn pieces(lines: &[String]) -> BTreeSet<u64> {
 fn an_interrupted_download_says_how_to_go_on_and_fetches_no_piece_twice() {
     let slow = slow_seed(1_500_000, &[]);
     let first = slow.download(&[]);
-    Slow::wait_for_pieces(&first, 20);
+    wait_for_pieces(&first, 20);
     let first = first.interrupt().expect(130);
     assert!(first.stderr.iter().any(|line| line.contains("shoal download")), "{:?}", first.stderr);
     let second = slow.download(&[]).wait().expect(0);
@@ -138,7 +130,7 @@ fn a_killed_download_keeps_what_it_had_said_a_while_before() {
     let slow = slow_seed(2_500_000, &[]);
     let first = slow.download(&[]);
     // 2.4 s of 6: what the journal's second or so has not seen yet is a part of it.
-    Slow::wait_for_pieces(&first, 60);
+    wait_for_pieces(&first, 60);
     first.signal(Signal::KILL);
     let first = first.wait().expect(137);
     let second = slow.download(&[]).wait().expect(0);
@@ -152,7 +144,7 @@ fn a_killed_download_keeps_what_it_had_said_a_while_before() {
 fn a_second_signal_ends_it_at_once_and_nothing_is_lost() {
     let slow = slow_seed(1_500_000, &[]);
     let first = slow.download(&[]);
-    Slow::wait_for_pieces(&first, 10);
+    wait_for_pieces(&first, 10);
     first.signal(Signal::INT);
     first.signal(Signal::INT);
     first.wait().expect(130);
@@ -164,7 +156,7 @@ fn a_second_signal_ends_it_at_once_and_nothing_is_lost() {
 fn the_same_download_twice_is_refused_while_it_runs() {
     let slow = slow_seed(1_500_000, &[]);
     let first = slow.download(&[]);
-    Slow::wait_for_pieces(&first, 1);
+    wait_for_pieces(&first, 1);
     let second = slow.download(&[]).wait().expect(8);
     assert!(!second.stderr.is_empty());
     first.interrupt().expect(130);

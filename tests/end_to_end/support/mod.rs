@@ -4,6 +4,7 @@
 //! announce and write. Waiting is always for a condition with a deadline, never for a while.
 
 pub(crate) mod clients;
+pub(crate) mod fixture;
 pub(crate) mod net;
 pub(crate) mod nginx;
 pub(crate) mod peer;

@@ -228,3 +228,11 @@ impl Drop for Process {
         }
     }
 }
+
+/// Seconds of processor time that a process has used.
+pub(crate) fn processor_time(id: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+    let fields: Vec<&str> = stat[stat.rfind(')').unwrap()..].split_whitespace().collect();
+    // User and system time in hundredths (proc(5)).
+    (fields[12].parse::<f64>().unwrap() + fields[13].parse::<f64>().unwrap()) / 100.0
+}

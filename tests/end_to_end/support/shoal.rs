@@ -88,3 +88,12 @@ pub(crate) fn download(net: &Net, n: u8, home: &Path, source: &str, output: &Pat
     args.extend(more);
     Process::start(SHOAL, &args, home)
 }
+
+/// Waits until so many pieces were told, with `--json`.
+pub(crate) fn wait_for_pieces(process: &Process, count: usize) {
+    let mut seen = 0;
+    process.wait_for(Stream::Out, "enough pieces", |line| {
+        seen += usize::from(line.contains("\"piece\""));
+        (seen >= count).then_some(())
+    });
+}
