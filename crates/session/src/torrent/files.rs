@@ -354,24 +354,29 @@ mod tests {
         Arc::new(Info::parse(&bytes).unwrap().0)
     }
 
-    #[test]
-    fn pieces_that_cannot_be_synced_are_named_and_not_claimed_later() {
-        let (output, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let info = info(b"some bytes");
-        let opening = || Opening {
-            layers: PieceLayers::empty(&info),
+    /// A download of all of it.
+    fn opening(info: &Arc<Info>, output: &Path, state: Option<&Path>) -> Opening {
+        Opening {
+            layers: PieceLayers::empty(info),
             info: info.clone(),
-            files: Files::Folder(output.path().to_path_buf()),
+            files: Files::Folder(output.to_path_buf()),
             purpose: Purpose::Download {
                 overwrite: false,
                 portable: false,
                 select: Box::new(|info: &Info| Ok(Selection::all(info.layout()))),
             },
-            state_dir: Some(state.path().to_path_buf()),
+            state_dir: state.map(Path::to_path_buf),
             open_files: OpenFiles::new(4),
             claims: Claims::default(),
             checking: Arc::default(),
-        };
+        }
+    }
+
+    #[test]
+    fn pieces_that_cannot_be_synced_are_named_and_not_claimed_later() {
+        let (output, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let info = info(b"some bytes");
+        let opening = || opening(&info, output.path(), Some(state.path()));
         let files = open(opening()).unwrap().files;
         let mut block = BlockPool::default().take(10);
         block.copy_from_slice(b"some bytes");
@@ -425,21 +430,7 @@ mod tests {
         content.chunks(1 << 14).for_each(|piece| bytes.extend(shoal_hash::sha1(piece)));
         bytes.push(b'e');
         let info = Arc::new(Info::parse(&bytes).unwrap().0);
-        let files = open(Opening {
-            layers: PieceLayers::empty(&info),
-            info: info.clone(),
-            files: Files::Folder(output.path().to_path_buf()),
-            purpose: Purpose::Download {
-                overwrite: false,
-                portable: false,
-                select: Box::new(|info: &Info| Ok(Selection::all(info.layout()))),
-            },
-            state_dir: None,
-            open_files: OpenFiles::new(4),
-            claims: Claims::default(),
-            checking: Arc::default(),
-        });
-        let files = files.unwrap().files;
+        let files = open(opening(&info, output.path(), None)).unwrap().files;
         let pool = BlockPool::default();
         for piece in 0..5 {
             let mut block = pool.take(1 << 14);
