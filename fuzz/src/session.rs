@@ -45,6 +45,8 @@ struct Driver {
     seeks: Vec<Via>,
     dials: Vec<SocketAddr>,
     hash_requests: Vec<(PeerKey, HashRange)>,
+    /// The piece that is read for its leaves.
+    reading: Option<PieceIndex>,
     have: BTreeSet<PieceIndex>,
     /// Where somebody said something that the driver did not make sure is true. By host: ports are what peers say.
     liars: BTreeSet<IpAddr>,
@@ -87,6 +89,7 @@ pub fn play(u: &mut Unstructured<'_>) -> Result<()> {
         seeks: Vec::new(),
         dials: Vec::new(),
         hash_requests: Vec::new(),
+        reading: None,
         have: BTreeSet::new(),
         liars: BTreeSet::new(),
         wants_info: false,
@@ -107,11 +110,18 @@ pub fn play(u: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A torrent of 12 pieces, the last one short, and its piece layer.
+/// What hashing a block gives, by its number in the torrent.
+fn digest(number: u32, mark: Mark) -> [u8; 32] {
+    let mut digest = [mark; 32];
+    digest[0] = number as u8;
+    digest
+}
+
+/// A torrent of 12 pieces, the last one short, and its tree.
 fn torrent(v2: bool) -> (Arc<Info>, Tree) {
     let length = u64::from(PIECES * PIECE - 5);
-    let hashes: Vec<[u8; 32]> = (0..PIECES).map(|piece| [piece as u8 + 1; 32]).collect();
-    let tree = Tree::new(length, 1, hashes).expect("a hash a piece");
+    let leaves = (0..PIECES * PIECE / BLOCK).map(|number| digest(number, 0)).collect();
+    let tree = Tree::new(length, 0, leaves).expect("a hash a block");
     let key = |name: &str| name.as_bytes().to_vec();
     let mut entries = vec![(key("name"), text(b"a")), (key("piece length"), int(i64::from(PIECE)))];
     if v2 {
@@ -127,7 +137,7 @@ fn torrent(v2: bool) -> (Arc<Info>, Tree) {
 
 impl Driver {
     fn step(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
-        match u.int_in_range(0..=23)? {
+        match u.int_in_range(0..=24)? {
             0 | 1 => self.connect(u)?,
             2 => {
                 if let Some(peer) = self.some_peer(u)? {
@@ -185,6 +195,7 @@ impl Driver {
                 }
             }
             22 => self.from_outside(u)?,
+            23 => self.leaves_read(u)?,
             _ => {
                 if self.wants_info && !self.ready {
                     self.ready(u)?;
@@ -264,14 +275,15 @@ impl Driver {
             return Ok(());
         }
         let (piece, blocks, wants_digests) = self.stores.remove(u.choose_index(self.stores.len())?);
-        let digests: Vec<[u8; 32]> = blocks.iter().map(|(_, mark)| [*mark; 32]).collect();
+        let number = |block: &BlockRef| (block.piece.0 * PIECE + block.begin) / BLOCK;
+        let digests: Vec<[u8; 32]> = blocks.iter().map(|(block, mark)| digest(number(block), *mark)).collect();
         let outcome = if u.ratio(1, 12)? {
             StoreOutcome::Failed { blocks, reason: "no room".to_owned() }
         } else if blocks.iter().all(|(_, mark)| *mark == 0) {
             self.have.insert(piece);
             StoreOutcome::Written { digests: if wants_digests { digests } else { Vec::new() } }
         } else {
-            StoreOutcome::Corrupt { digests }
+            StoreOutcome::Corrupt { blocks, digests }
         };
         self.feed(Event::Stored { piece, outcome });
         Ok(())
@@ -288,6 +300,23 @@ impl Driver {
             hashes[place][0] ^= 0xa5;
         }
         self.feed(Event::Message { peer, message: Message::Hashes(range, hashes) });
+        Ok(())
+    }
+
+    /// Answers an order to read a piece for its leaves.
+    fn leaves_read(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+        let Some(piece) = self.reading.take() else { return Ok(()) };
+        let outcome = if u.ratio(1, 6)? {
+            let lost = u.arbitrary()?;
+            if lost {
+                self.have.remove(&piece);
+            }
+            LeavesOutcome::Failed { lost }
+        } else {
+            let first = piece.0 * PIECE / BLOCK;
+            LeavesOutcome::Read((first..first + PIECE / BLOCK).map(|number| digest(number, 0)).collect())
+        };
+        self.feed(Event::LeavesRead { piece, outcome });
         Ok(())
     }
 
@@ -396,8 +425,14 @@ impl Driver {
                 let mut bytes = Vec::new();
                 encode(&message, &mut bytes);
                 assert!(bytes.len() <= 1 << 20);
-                if let Message::HashRequest(range) = message {
-                    self.hash_requests.push((peer, range));
+                match message {
+                    Message::HashRequest(range) => self.hash_requests.push((peer, range)),
+                    Message::Hashes(range, hashes) => {
+                        let layer = range.base_layer as u8;
+                        let right = self.tree.proof(layer, u64::from(range.index), range.length, range.proof_layers);
+                        assert_eq!(right, Some(hashes), "hashes that are not the tree's: {range:?}");
+                    }
+                    _ => {}
                 }
             }
             Effect::Grant { peer, block } => {
@@ -428,6 +463,10 @@ impl Driver {
             Effect::Store { piece, blocks, digests, .. } => {
                 assert!(!self.have.contains(&piece), "stores what is there");
                 self.stores.push((piece, blocks, digests));
+            }
+            Effect::ReadLeaves { piece } => {
+                assert!(self.have.contains(&piece), "reads what is not there");
+                assert!(self.reading.replace(piece).is_none(), "reads two pieces at a time");
             }
             Effect::Metadata { bytes } => {
                 assert_eq!(bytes, self.info.bytes());

@@ -15,6 +15,7 @@
 //! asked for; a block is asked of several peers in the endgame only; the counters are what counting gives.
 
 mod choose;
+mod failed;
 mod run;
 
 use crate::open::{Block, OpenPiece};
@@ -212,21 +213,6 @@ impl PiecePicker {
         self.have.set(piece);
     }
 
-    /// The blocks of this piece were thrown away (corrupt, or no room): all that are not asked for are missing again.
-    pub fn piece_failed(&mut self, piece: PieceIndex) {
-        if self.storing.remove(&piece) {
-            if self.wanted.get(piece) {
-                self.close(piece);
-            }
-        } else if let Some(open) = self.open.get(&piece) {
-            let here = (0..open.blocks.len() as u32).filter(|&number| open.blocks[number as usize] == Block::Here);
-            for number in here.collect::<Vec<_>>() {
-                self.set_block(piece, number, Block::Free);
-            }
-            self.close_if_idle(piece);
-        }
-    }
-
     /// A piece that was had is not there any more.
     pub fn piece_lost(&mut self, piece: PieceIndex) {
         if self.have.unset(piece) && self.blocks_of(piece) > 0 && self.wanted.get(piece) {
@@ -356,6 +342,12 @@ impl PiecePicker {
     /// Opens a closed piece.
     fn begin(&mut self, piece: PieceIndex) {
         self.unclose(piece);
+        self.open.insert(piece, OpenPiece::new(self.missing_blocks(piece)));
+        self.count_open(piece, true);
+    }
+
+    /// The blocks of a piece of which nothing is here.
+    fn missing_blocks(&self, piece: PieceIndex) -> Vec<Block> {
         let mut blocks = vec![Block::Free; self.layout.blocks_in(piece) as usize];
         if self.has_gaps {
             blocks.fill(Block::Gap);
@@ -363,8 +355,7 @@ impl PiecePicker {
                 blocks[number as usize] = Block::Free;
             }
         }
-        self.open.insert(piece, OpenPiece::new(blocks));
-        self.count_open(piece, true);
+        blocks
     }
 
     /// Counts an open piece as wanted, or takes it out of the counts.

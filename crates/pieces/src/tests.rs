@@ -55,6 +55,7 @@ enum Step {
     Receive { which: usize },
     Abandon { which: usize },
     Finish { which: usize, good: bool },
+    FailSome { which: usize, wrong: u8 },
     Fail { piece: u32 },
     Lose { piece: u32 },
     Want { pieces: u32 },
@@ -74,6 +75,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => any::<usize>().prop_map(|which| Step::Receive { which }),
         2 => any::<usize>().prop_map(|which| Step::Abandon { which }),
         3 => (any::<usize>(), any::<bool>()).prop_map(|(which, good)| Step::Finish { which, good }),
+        1 => (any::<usize>(), 0..16_u8).prop_map(|(which, wrong)| Step::FailSome { which, wrong }),
         1 => piece.clone().prop_map(|piece| Step::Fail { piece }),
         1 => piece.prop_map(|piece| Step::Lose { piece }),
         1 => any::<u32>().prop_map(|pieces| Step::Want { pieces }),
@@ -261,6 +263,18 @@ fn run(steps: Vec<Step>, seed: u64) {
                 } else {
                     picker.piece_failed(piece);
                 }
+            }
+            Step::FailSome { which, wrong } => {
+                let storing: Vec<_> = model.storing.iter().copied().collect();
+                let Some(&piece) = storing.get(which % storing.len().max(1)) else { continue };
+                let is_wrong = |block: &BlockRef| wrong >> (block.begin / 16_384) & 1 == 1;
+                let (wrong, right): (Vec<_>, Vec<_>) = model.blocks(piece).into_iter().partition(is_wrong);
+                if wrong.is_empty() {
+                    continue;
+                }
+                picker.blocks_failed(piece, &wrong);
+                model.storing.remove(&piece);
+                model.here.extend(right);
             }
             Step::Fail { piece } => {
                 picker.piece_failed(PieceIndex(piece));

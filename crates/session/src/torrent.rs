@@ -13,6 +13,7 @@
 mod begin;
 mod effects;
 mod files;
+mod leaves;
 mod report;
 mod web_seeds;
 

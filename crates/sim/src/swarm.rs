@@ -74,6 +74,11 @@ pub enum SwarmLocal {
         /// The upload's.
         token: u64,
     },
+    /// The disk read a piece whose leaves somebody asked for.
+    Leaves {
+        /// Which.
+        piece: PieceIndex,
+    },
     /// The next block of a fetch from a web seed.
     Fetched {
         /// The fetch's number.

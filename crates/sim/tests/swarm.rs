@@ -94,7 +94,7 @@ fn liars_are_banned_honest_peers_are_not_and_the_download_completes() {
 /// One honest seed and nine that damage one of 20 blocks, 1,024 pieces (reliability.md B4).
 #[test]
 fn nine_poisoners_are_all_banned_and_waste_little() {
-    // Whole pieces are fetched again: 14 of 1,024 for nine liars. Leaf hashes are not asked for, which would save most of it.
+    // Of v1 whole pieces are fetched again, 14 to 18 of 1,024 for nine liars; of v2 the blocks that leaf hashes say are wrong.
     for (kind, seed) in [Kind::V1, Kind::V2, Kind::Hybrid].into_iter().flat_map(|kind| [(kind, 11), (kind, 12)]) {
         let mut swarm = scenario(seed, kind, 64);
         let honest = swarm.seed(LINE);
@@ -107,7 +107,8 @@ fn nine_poisoners_are_all_banned_and_waste_little() {
         let banned = &report.record(leech).banned;
         assert!(!banned.contains(&honest) && liars.iter().all(|liar| banned.contains(liar)), "{kind:?}: {report}");
         println!("{kind:?}: {report}");
-        assert!(report.waste() <= 0.05, "{kind:?}: {report}");
+        let most = if kind == Kind::V1 { 0.05 } else { 0.01 };
+        assert!(report.waste() <= most, "{kind:?}: {report}");
     }
 }
 

@@ -28,6 +28,12 @@ pub(crate) enum Giver {
     WebSeed(WebSeedKey),
 }
 
+/// Who gave all of these blocks, if one did.
+pub(crate) fn sole(blocks: &[(u32, Giver)]) -> Option<Giver> {
+    let (_, first) = *blocks.first()?;
+    blocks.iter().all(|&(_, sender)| sender == first).then_some(first)
+}
+
 /// The blocks of pieces that failed.
 #[derive(Debug, Default)]
 pub(crate) struct Blame {
@@ -43,9 +49,8 @@ impl Blame {
         blocks: &[(u32, Giver)],
         digests: &[[u8; 32]],
     ) -> Option<Giver> {
-        let (_, first) = *blocks.first()?;
-        if blocks.iter().all(|&(_, sender)| sender == first) {
-            return Some(first);
+        if let Some(giver) = sole(blocks) {
+            return Some(giver);
         }
         let kept = self.suspects.entry(piece).or_default();
         for (&(begin, sender), &digest) in blocks.iter().zip(digests) {

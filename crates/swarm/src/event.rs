@@ -164,6 +164,13 @@ pub enum Event<P> {
         /// How it ended.
         outcome: StoreOutcome<P>,
     },
+    /// The answer to a `ReadLeaves`.
+    LeavesRead {
+        /// The piece.
+        piece: PieceIndex,
+        /// What was read.
+        outcome: LeavesOutcome,
+    },
     /// A piece that was written is not right on the disk any more. It is fetched again.
     Lost(PieceIndex),
     /// What was written cannot be synced now, or can again: meanwhile no new piece is begun.
@@ -242,8 +249,10 @@ pub enum StoreOutcome<P> {
         /// SHA-256 of each block in the order given, if `Store` asked for digests; else empty.
         digests: Vec<[u8; 32]>,
     },
-    /// The hashes did not match; nothing was written.
+    /// The hashes did not match; nothing was written. The payload comes back: some of it may be right.
     Corrupt {
+        /// The blocks as they were given.
+        blocks: Vec<(BlockRef, P)>,
         /// SHA-256 of each block in the order given.
         digests: Vec<[u8; 32]>,
     },
@@ -253,6 +262,18 @@ pub enum StoreOutcome<P> {
         blocks: Vec<(BlockRef, P)>,
         /// One line for the user: path, what is missing, what to do.
         reason: String,
+    },
+}
+
+/// How reading a piece for its leaves ended.
+#[derive(Debug)]
+pub enum LeavesOutcome {
+    /// SHA-256 of each block of the piece in order, gaps left out. They lead to the piece's root.
+    Read(Vec<[u8; 32]>),
+    /// It could not be read.
+    Failed {
+        /// Whether the piece is not right any more, or it is a passing fault.
+        lost: bool,
     },
 }
 
@@ -333,6 +354,12 @@ pub enum Effect<P> {
         blocks: Vec<(BlockRef, P)>,
         /// Whether `Written` shall carry digests too (the piece was corrupt before, and the liar is not known yet).
         digests: bool,
+    },
+    /// Read this piece, of a v2 or hybrid torrent, and hash its blocks: a peer wants to know which of its own are wrong (BEP 52).
+    /// Answered by `LeavesRead`. One at a time.
+    ReadLeaves {
+        /// The piece, which we have.
+        piece: PieceIndex,
     },
     /// The info dictionary was fetched and its hash is right. Answered by `Ready`, or by dropping the swarm.
     Metadata {

@@ -6,7 +6,7 @@
 
 use crate::event::PeerKey;
 use shoal_hash::merkle::{self, Tree};
-use shoal_layout::{FileIndex, Selection};
+use shoal_layout::{FileIndex, PieceIndex, Selection};
 use shoal_machine::Time;
 use shoal_metainfo::{Info, PieceLayers};
 use shoal_wire::HashRange;
@@ -155,7 +155,7 @@ impl LayerFetch {
 /// Trees of our own files, made when somebody asks and kept for a while.
 #[derive(Debug, Default)]
 pub(crate) struct LayerTrees {
-    trees: VecDeque<([u8; 32], Tree)>,
+    trees: VecDeque<(FileIndex, Tree)>,
 }
 
 impl LayerTrees {
@@ -166,21 +166,58 @@ impl LayerTrees {
         if range.length > RUN {
             return None;
         }
-        let place = self.trees.iter().position(|(root, _)| *root == range.root);
-        let (root, tree) = match place {
+        let (_, tree) = self.tree(info, layers, range.root)?;
+        tree.proof(layer, u64::from(range.index), range.length, range.proof_layers)
+    }
+
+    /// The piece that holds the leaves of a hash request of base layer 0, if they are one piece's alone.
+    pub(crate) fn piece_of_leaves(
+        &mut self,
+        info: &Info,
+        layers: &PieceLayers,
+        range: HashRange,
+    ) -> Option<PieceIndex> {
+        let (file, tree) = self.tree(info, layers, range.root).filter(|(_, tree)| tree.base() > 0)?;
+        let leaves = tree.leaves_needed(u64::from(range.index), range.length, range.proof_layers)?;
+        let (width, base) = (1_u64 << tree.base(), tree.base());
+        let number = leaves.start >> base;
+        let in_one = u64::from(range.length) <= width && !leaves.is_empty();
+        // A layer has at most 2^21 hashes.
+        in_one.then(|| PieceIndex(info.layout().pieces_of(file).start + number as u32))
+    }
+
+    /// The answer to a hash request of base layer 0 from its piece's leaves.
+    pub(crate) fn serve_leaves(
+        &mut self,
+        info: &Info,
+        layers: &PieceLayers,
+        range: HashRange,
+        leaves: &[[u8; 32]],
+    ) -> Option<Vec<[u8; 32]>> {
+        let (_, tree) = self.tree(info, layers, range.root)?;
+        tree.proof_from_leaves(leaves, u64::from(range.index), range.length, range.proof_layers)
+    }
+
+    /// A file's tree from the piece layer up; that of a file of one piece is its root.
+    fn tree(&mut self, info: &Info, layers: &PieceLayers, root: [u8; 32]) -> Option<(FileIndex, &Tree)> {
+        let place = self.trees.iter().position(|(_, tree)| tree.root() == root);
+        let found = match place {
             Some(place) => self.trees.remove(place)?,
             None => {
-                let index = info.files().position(|file| file.root == Some(range.root))?;
-                let base = merkle::piece_layer(u64::from(info.layout().piece_length()))?;
+                let index = info.files().position(|file| file.root == Some(root))?;
                 let file = FileIndex(index as u32);
-                let hashes = layers.get(file)?.to_vec();
-                (range.root, Tree::new(info.layout().file_length(file), base, hashes).ok()?)
+                let length = info.layout().file_length(file);
+                let (base, hashes) = match layers.get(file) {
+                    Some(layer) => (merkle::piece_layer(u64::from(info.layout().piece_length()))?, layer.to_vec()),
+                    None if length <= u64::from(info.layout().piece_length()) => (merkle::height(length), vec![root]),
+                    None => return None,
+                };
+                (file, Tree::new(length, base, hashes).ok()?)
             }
         };
-        let proof = tree.proof(layer, u64::from(range.index), range.length, range.proof_layers);
-        self.trees.push_front((root, tree));
+        self.trees.push_front(found);
         self.trees.truncate(MAX_TREES);
-        proof
+        self.trees.front().map(|(file, tree)| (*file, tree))
     }
 }
 

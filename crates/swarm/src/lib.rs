@@ -14,6 +14,8 @@ mod failure;
 mod fast;
 mod host;
 mod layers;
+mod leaf_server;
+mod leaves;
 mod metadata;
 mod peer;
 mod pex;

@@ -6,6 +6,7 @@
 
 use crate::blame::Sender;
 use crate::event::{Direction, PeerKey};
+use crate::leaf_server::Allowance;
 use crate::pex::PexState;
 use crate::rate::Rate;
 use crate::swarm::super_seed::Sight;
@@ -169,6 +170,8 @@ pub(crate) struct Peer {
     pub(crate) metadata_served: u64,
     /// Hash requests served.
     pub(crate) hashes_served: u64,
+    /// What may be read from the disk for its hash requests.
+    pub(crate) leaves_allowed: Allowance,
     /// Bytes of blocks that came without having been asked for.
     pub(crate) unrequested: u64,
     /// What it was told of other peers, and told us.
@@ -231,6 +234,7 @@ impl Peer {
             overflow: 0,
             metadata_served: 0,
             hashes_served: 0,
+            leaves_allowed: Allowance::of_peer(now),
             unrequested: 0,
             pex: PexState::default(),
             since: now,

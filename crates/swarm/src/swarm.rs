@@ -8,6 +8,7 @@
 //! - queues are bounded: requests and uploads a peer (`peer.rs`), addresses (`address.rs`), bytes in assembly.
 
 mod connections;
+mod doubt;
 mod exchange;
 mod fetches;
 mod hashes;
@@ -219,6 +220,7 @@ impl<P> Swarm<P> {
         }
         self.check_fetches(out);
         self.retry_storing(out);
+        self.settle_doubts(out);
         self.work(out);
         self.dial(out);
         if std::mem::take(&mut self.demand_due) {
@@ -315,6 +317,7 @@ impl<P> Machine for Swarm<P> {
             Event::Uploaded { peer, block } => self.uploaded(peer, block),
             Event::UploadFailed { peer, block, lost } => self.upload_failed(peer, block, lost, out),
             Event::Stored { piece, outcome } => self.stored(piece, outcome, out),
+            Event::LeavesRead { piece, outcome } => self.leaves_read(piece, outcome, out),
             Event::Lost(piece) => self.lose_piece(piece, out),
             Event::SyncFailing(failing) => {
                 if let Phase::Transfer(transfer) = &mut self.phase {

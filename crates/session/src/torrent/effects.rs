@@ -72,6 +72,14 @@ impl TorrentTask {
             }
             Effect::Fetch { seed, fetch, blocks } => self.fetch(seed, fetch, blocks),
             Effect::CancelFetch { fetch } => self.cancel_fetch(fetch),
+            Effect::ReadLeaves { piece } => {
+                let Some(files) = self.files.clone() else { return };
+                let inbox = self.inbox.clone();
+                self.shared.disk.run(move || {
+                    let outcome = files.leaves(piece);
+                    let _ = inbox.send(ToTorrent::Event(Event::LeavesRead { piece, outcome }));
+                });
+            }
             Effect::Metadata { bytes } => self.use_metadata(&bytes),
             Effect::Layers(layers) => {
                 if let Some(files) = &self.files {

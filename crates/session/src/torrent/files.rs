@@ -273,7 +273,7 @@ impl TorrentFiles {
             let messages: Vec<&[u8]> = blocks.iter().map(|(_, payload)| payload.as_ref()).collect();
             let mut digests = vec![[0; 32]; messages.len()];
             shoal_hash::sha256_many(&messages, &mut digests);
-            return StoreOutcome::Corrupt { digests };
+            return StoreOutcome::Corrupt { blocks, digests };
         }
         let resume = self.resume.read().unwrap_or_else(PoisonError::into_inner);
         let announced = resume.as_ref().map_or(Ok(()), |resume| resume.writing(&self.storage, piece));
@@ -296,8 +296,12 @@ impl TorrentFiles {
 
     /// Reads a block for an upload, from files that may have changed.
     pub(crate) fn read(&self, block: BlockRef, buffer: &mut [u8]) -> Result<(), StorageError> {
-        let expected = self.info.piece_hashes(block.piece, &self.layers.read().unwrap_or_else(PoisonError::into_inner));
-        self.storage.read_served(block, buffer, expected.as_ref())
+        self.storage.read_served(block, buffer, self.expected(block.piece).as_ref())
+    }
+
+    /// What a piece has to hash to, as far as that is known.
+    pub(super) fn expected(&self, piece: PieceIndex) -> Option<PieceHashes> {
+        self.info.piece_hashes(piece, &self.layers.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A piece is not right on disk any more.

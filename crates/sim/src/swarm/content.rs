@@ -6,7 +6,7 @@
 
 use bendy::encoding::{AsString, Encoder, Error};
 use shoal_hash::{merkle, sha1, sha256};
-use shoal_layout::{BLOCK_LENGTH, BlockRef, FileIndex};
+use shoal_layout::{BLOCK_LENGTH, BlockRef, FileIndex, PieceIndex};
 use shoal_metainfo::{Info, PieceLayers};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -107,6 +107,12 @@ impl Content {
     /// How many pieces.
     pub fn pieces(&self) -> u32 {
         self.info.layout().pieces()
+    }
+
+    /// The leaves of a piece.
+    pub fn leaves(&self, piece: PieceIndex) -> Vec<[u8; 32]> {
+        let blocks = self.info.layout().requests(piece).map(|(_, block)| block);
+        blocks.map(|block| self.digest(Tag { block, corrupt: false })).collect()
     }
 
     /// What hashing a block gives: its leaf hash, or something else if it is corrupt.

@@ -8,7 +8,7 @@ use super::content::{Content, Payload};
 use shoal_layout::{BlockRef, Layout, PieceIndex};
 use shoal_machine::{Rng, Time};
 use shoal_pieces::Bitfield;
-use shoal_swarm::StoreOutcome;
+use shoal_swarm::{LeavesOutcome, StoreOutcome};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -139,6 +139,14 @@ impl Disk {
         }
     }
 
+    /// A piece is to be read whole for its leaves.
+    pub(crate) fn read_leaves(&mut self, content: &Content, piece: PieceIndex) -> LeavesOutcome {
+        match self.read(piece) {
+            Read::Right => LeavesOutcome::Read(content.leaves(piece)),
+            read => LeavesOutcome::Failed { lost: read == Read::Lost },
+        }
+    }
+
     /// A piece is to be hashed, compared and written. Says how that ended; the blocks' bytes are given back to their pool
     /// unless the disk refused.
     pub(crate) fn store(
@@ -155,7 +163,8 @@ impl Disk {
         let right =
             whole && blocks.iter().all(|(block, payload)| payload.tag().block == *block && !payload.tag().corrupt);
         if !right {
-            return StoreOutcome::Corrupt { digests: all_digests() };
+            let digests = all_digests();
+            return StoreOutcome::Corrupt { blocks, digests };
         }
         let full = self.setup.full.is_some_and(|(from, to)| (from..to).contains(&now));
         if full || self.refuses_writes {

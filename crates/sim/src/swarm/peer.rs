@@ -425,6 +425,10 @@ impl Surroundings for PeerSite {
                 events.push_back(Event::Stored { piece, outcome }.into());
             }
             Happening::Local(SwarmLocal::Read { token }) => self.upload_read(token, port, events),
+            Happening::Local(SwarmLocal::Leaves { piece }) => {
+                let outcome = self.disk.read_leaves(&self.content, piece);
+                events.push_back(Event::LeavesRead { piece, outcome }.into());
+            }
             Happening::Local(SwarmLocal::Act(act)) => self.befall(act, events),
             Happening::Local(SwarmLocal::Fetched { fetch }) => self.fetch_on(FetchKey(fetch), port, events),
             Happening::Local(SwarmLocal::Prepared) => events.push_back(self.ready().into()),

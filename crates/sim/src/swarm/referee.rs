@@ -12,7 +12,7 @@ use manners::Manners;
 use shoal_layout::{BlockRef, PieceIndex, Selection};
 use shoal_metainfo::Info;
 use shoal_pieces::Bitfield;
-use shoal_swarm::{DisconnectReason, Effect, Event, FetchKey, Notice, PeerKey, StoreOutcome, Via};
+use shoal_swarm::{DisconnectReason, Effect, Event, FetchKey, LeavesOutcome, Notice, PeerKey, StoreOutcome, Via};
 use shoal_wire::{Extended, Message, RawBlock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -46,7 +46,11 @@ pub(crate) struct Referee {
     fetches: BTreeMap<FetchKey, BTreeSet<BlockRef>>,
     /// Blocks that came as asked and are not with the driver.
     held: BTreeSet<BlockRef>,
+    /// Blocks of pieces that were corrupt: kept if they are right, else asked for again.
+    doubted: BTreeSet<BlockRef>,
     storing: BTreeSet<PieceIndex>,
+    /// The piece that the driver reads for its leaves.
+    reading: Option<PieceIndex>,
     banned: BTreeSet<SocketAddr>,
     stopping: bool,
     stopped: bool,
@@ -131,8 +135,16 @@ impl Referee {
                         }
                         self.have_changed = true;
                     }
-                    StoreOutcome::Corrupt { .. } => {}
+                    StoreOutcome::Corrupt { blocks, .. } => self.doubted.extend(blocks.iter().map(|(block, _)| *block)),
                     StoreOutcome::Failed { blocks, .. } => self.held.extend(blocks.iter().map(|(block, _)| *block)),
+                }
+            }
+            Event::LeavesRead { piece, outcome } => {
+                if self.reading.take() != Some(*piece) {
+                    self.whistle(|| format!("the driver read the leaves of {piece:?} and was not asked to"));
+                }
+                if matches!(outcome, LeavesOutcome::Failed { lost: true }) {
+                    self.lost(*piece);
                 }
             }
             Event::Lost(piece) => self.lost(*piece),
@@ -234,6 +246,12 @@ impl Referee {
                 self.whistle(|| format!("dials {addr}, who is banned (I9)"));
             }
             Effect::Store { piece, blocks, .. } => self.stores(*piece, blocks.iter().map(|(block, _)| *block)),
+            Effect::ReadLeaves { piece } => {
+                let busy = self.reading.replace(*piece).is_some();
+                if busy || !self.has(*piece) {
+                    self.whistle(|| format!("{piece:?} is read for its leaves beside another, or is not there (I3)"));
+                }
+            }
             Effect::Seek { via, .. } if self.is_private() && matches!(via, Via::Dht | Via::Lan) => {
                 self.whistle(|| format!("a private torrent is sought by {via:?} (I8)"));
             }
@@ -315,7 +333,7 @@ impl Referee {
         let whole = self.torrent.as_ref().is_some_and(|torrent| {
             torrent.info.layout().requests(piece).map(|(_, block)| block).eq(blocks.iter().copied())
         });
-        let held = blocks.iter().filter(|&block| self.held.remove(block)).count();
+        let held = blocks.iter().filter(|&block| self.held.remove(block) | self.doubted.remove(block)).count();
         if !whole || held != blocks.len() {
             self.whistle(|| format!("{piece:?} is stored of {held} of {} blocks", blocks.len()));
         }

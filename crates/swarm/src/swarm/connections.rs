@@ -265,6 +265,8 @@ impl<P> Swarm<P> {
                 transfer.picker.peer_slow(crate::swarm::transfer::slot(key), false);
                 transfer.release_exclusive(crate::swarm::transfer::slot(key));
                 transfer.layer_fetch.peer_left(key);
+                transfer.doubts.peer_left(key);
+                transfer.leaf_server.peer_left(key);
                 self.touch_all = true;
             }
         }

@@ -84,27 +84,9 @@ impl<P> Swarm<P> {
                 }
                 self.piece_is_here(piece, out);
             }
-            StoreOutcome::Corrupt { digests } => {
-                let senders = transfer.stored_away(piece);
-                transfer.picker.piece_failed(piece);
-                self.wasted += u64::from(transfer.info.layout().payload_in(piece));
-                match transfer.blame.corrupt(piece, &senders, &digests) {
-                    Some(liar) => self.lied(liar, out),
-                    None => {
-                        transfer.exclusive.insert(piece, None);
-                    }
-                }
-            }
+            StoreOutcome::Corrupt { blocks, digests } => self.corrupt(piece, blocks, digests, out),
         }
         self.touch_all = true;
-    }
-
-    /// A peer is banned at its first lie; a web seed at its second (reliability.md D5).
-    fn lied(&mut self, liar: Giver, out: &mut Effects<Effect<P>>) {
-        match liar {
-            Giver::Peer(sender) => self.ban(sender, DisconnectReason::Corrupt, out),
-            Giver::WebSeed(seed) => self.web_seed_gave(seed, false, out),
-        }
     }
 
     /// A piece is verified and written: now it counts, and the others hear of it.

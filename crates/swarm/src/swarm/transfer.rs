@@ -3,7 +3,9 @@
 use super::super_seed::SuperSeed;
 use crate::blame::{Blame, Giver};
 use crate::event::PeerKey;
-use crate::layers::LayerFetch;
+use crate::layers::{LayerFetch, LayerTrees};
+use crate::leaf_server::LeafServer;
+use crate::leaves::{Doubts, KnownLeaves};
 use crate::peer::Peer;
 use shoal_layout::{BlockRef, Layout, PieceIndex, Selection};
 use shoal_machine::{Rng, Time};
@@ -63,7 +65,11 @@ pub(super) struct Transfer<P> {
     /// How far pieces have spread, while we are their only source (BEP 16).
     pub(super) super_seed: Option<SuperSeed>,
     pub(super) layer_fetch: LayerFetch,
-    pub(super) layer_trees: crate::layers::LayerTrees,
+    pub(super) layer_trees: LayerTrees,
+    /// Corrupt pieces of which it is asked which blocks are wrong; they are `storing` meanwhile.
+    pub(super) doubts: Doubts<P>,
+    pub(super) known_leaves: KnownLeaves,
+    pub(super) leaf_server: LeafServer,
     /// Whether everything chosen is there.
     pub(super) complete: bool,
     /// Bytes of chosen files that are there, and in all.
@@ -87,7 +93,10 @@ impl<P> Transfer<P> {
         let picker = PiecePicker::new(&Arc::new(layout.clone()), have, &wanted, rng.fork("picker"));
         let mut transfer = Transfer {
             layer_fetch: LayerFetch::new(&info, &layers, &selection),
-            layer_trees: crate::layers::LayerTrees::default(),
+            layer_trees: LayerTrees::default(),
+            doubts: Doubts::default(),
+            known_leaves: KnownLeaves::default(),
+            leaf_server: LeafServer::new(Time::ZERO),
             super_seed: None,
             picker,
             assembly: BTreeMap::new(),
@@ -218,6 +227,9 @@ impl<P> Transfer<P> {
         for piece in self.storing.keys() {
             assert!(!self.picker.have().get(*piece), "{piece:?} is stored twice");
             assert!(!self.assembly.contains_key(piece), "{piece:?} is assembled and being stored");
+        }
+        for piece in self.doubts.pieces.keys() {
+            assert!(self.storing.contains_key(piece), "{piece:?} is in doubt and not counted");
         }
         for (asked, count) in self.picker.outstanding().filter(|(asked, _)| crate::web_seeds::seed_of(*asked).is_none())
         {

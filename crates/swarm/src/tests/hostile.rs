@@ -183,7 +183,7 @@ proptest! {
                     let marks = digests_of(&blocks);
                     let outcome = match outcome {
                         0 => StoreOutcome::Written { digests: if digests { marks } else { Vec::new() } },
-                        1 => StoreOutcome::Corrupt { digests: marks },
+                        1 => StoreOutcome::Corrupt { blocks, digests: marks },
                         _ => StoreOutcome::Failed { blocks, reason: "no".to_owned() },
                     };
                     script.feed(Event::Stored { piece, outcome });

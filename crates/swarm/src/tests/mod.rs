@@ -2,6 +2,7 @@
 
 mod announcing;
 mod cases;
+mod doubt;
 mod exchange;
 mod found;
 mod hostile;

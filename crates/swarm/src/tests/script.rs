@@ -190,8 +190,11 @@ impl Script {
     }
 
     pub(super) fn corrupt(&mut self, piece: u32, marks: &[Mark]) -> &mut Script {
-        let outcome = StoreOutcome::Corrupt { digests: digests(marks) };
-        self.feed(Event::Stored { piece: PieceIndex(piece), outcome })
+        let piece = PieceIndex(piece);
+        let layout = self.info.layout();
+        let blocks = layout.requests(piece).zip(marks).map(|((_, block), mark)| (block, *mark)).collect();
+        let outcome = StoreOutcome::Corrupt { blocks, digests: digests(marks) };
+        self.feed(Event::Stored { piece, outcome })
     }
 }
 

@@ -95,6 +95,7 @@ impl PeerSite {
                 }
                 port.later(self.disk.setup.write, SwarmLocal::Store { piece, blocks, digests });
             }
+            (Effect::ReadLeaves { piece }, _) => port.later(self.disk.setup.read, SwarmLocal::Leaves { piece }),
             (Effect::Metadata { bytes }, _) => {
                 if bytes != self.content.info().bytes() {
                     self.violated(|| "metadata that is not this torrent's".to_owned());
