@@ -82,7 +82,8 @@ fn poisoners_are_banned(format: &str) {
     let received: f64 = received.0.parse().unwrap();
     let wasted = received / 32.0 - 1.0;
     eprintln!("{format}: {:.1} % wasted", wasted * 100.0);
-    assert!(wasted <= 0.05, "{done}");
+    // Of v2 the wrong blocks alone (reliability.md B4).
+    assert!(wasted <= if format == "v2" { 0.01 } else { 0.05 }, "{done}");
 }
 
 #[test]
