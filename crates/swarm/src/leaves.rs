@@ -12,11 +12,14 @@ use shoal_machine::Time;
 use shoal_metainfo::{Info, PieceRoot};
 use shoal_wire::HashRange;
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 /// Pieces in doubt at a time. Chosen: those that nine liars of a fast line spoil while the first is asked about.
 const MAX_DOUBTS: usize = 32;
 /// The longest piece that is asked about, and read for others: 2,048 leaves. Chosen: longer ones are hardly made.
 pub(crate) const MAX_PIECE: u32 = 32 << 20;
+/// Chosen: who did not send a piece's leaves within so long is passed over. A piece waits for them, and they are a block at most.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// Peers that one piece's leaves are asked of, at most. Chosen.
 const MAX_REFUSALS: usize = 4;
 /// Leaves that are kept, at most: 1 MiB of them. Chosen: those of all pieces in doubt at 16 MiB a piece.
@@ -100,6 +103,10 @@ impl<P> Doubtful<P> {
         self.asked.is_none()
     }
 
+    fn waits(&self, peer: PeerKey, range: HashRange) -> bool {
+        self.asked == Some(peer) && self.place.range(self.leaves.len()) == range
+    }
+
     /// Whether this peer may be asked.
     pub(crate) fn may_ask(&self, peer: PeerKey) -> bool {
         self.refused.len() < MAX_REFUSALS && !self.refused.contains(&peer)
@@ -143,10 +150,8 @@ impl<P> Doubts<P> {
     }
 
     fn waiting(&mut self, peer: PeerKey, range: HashRange) -> Option<(PieceIndex, &mut Doubtful<P>)> {
-        let waits = |doubtful: &Doubtful<P>| {
-            doubtful.asked == Some(peer) && doubtful.place.range(doubtful.leaves.len()) == range
-        };
-        self.pieces.iter_mut().find(|(_, doubtful)| waits(doubtful)).map(|(&piece, doubtful)| (piece, doubtful))
+        let mut pieces = self.pieces.iter_mut();
+        pieces.find(|(_, doubtful)| doubtful.waits(peer, range)).map(|(&piece, doubtful)| (piece, doubtful))
     }
 
     /// Takes an answer: the hashes of the run, then its uncles.
@@ -164,6 +169,11 @@ impl<P> Doubts<P> {
         }
         doubtful.leaves.truncate(data);
         LeavesCame::Whole(piece, std::mem::take(&mut doubtful.leaves))
+    }
+
+    /// Whether a piece in doubt waits for this answer.
+    pub(crate) fn waits(&self, peer: PeerKey, range: HashRange) -> bool {
+        self.pieces.values().any(|doubtful| doubtful.waits(peer, range))
     }
 
     /// The peer will not answer this one. False if no piece in doubt waits for it.

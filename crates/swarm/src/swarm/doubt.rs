@@ -20,7 +20,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How long a piece is in doubt, at most. Chosen: long enough for one who is silent and another one who answers.
+/// How long a piece is in doubt, at most. Chosen: long enough for two who are silent and another one who answers.
 const WAIT: Duration = Duration::from_secs(15);
 
 impl<P> Swarm<P> {

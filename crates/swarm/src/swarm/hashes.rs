@@ -4,6 +4,7 @@ use super::transfer::Transfer;
 use super::{Phase, Swarm};
 use crate::event::{DisconnectReason, Effect, LeavesOutcome, PeerKey};
 use crate::layers::{Came, PATIENCE, PIPELINE};
+use crate::leaves;
 use crate::peer::Peer;
 use shoal_layout::PieceIndex;
 use shoal_machine::Effects;
@@ -130,7 +131,8 @@ impl<P> Swarm<P> {
         let Phase::Transfer(transfer) = &mut self.phase else { return };
         let now = self.now;
         peer.hash_requests.retain(|&(range, at)| {
-            let late = now.since(at) >= PATIENCE;
+            let patience = if transfer.doubts.waits(key, range) { leaves::PATIENCE } else { PATIENCE };
+            let late = now.since(at) >= patience;
             if late {
                 // Else it would be asked first again, and others never (fault seed 389: a magnet link without an end).
                 peer.hashes_rest_until = now + REST;
