@@ -3,6 +3,7 @@
 pub mod plain;
 pub mod session;
 pub mod torrents;
+pub mod traces;
 
 use cap::Cap;
 use std::alloc::System;

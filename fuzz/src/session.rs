@@ -14,6 +14,7 @@ use shoal_machine::{Effects, Machine, Rng, Time};
 use shoal_metainfo::{Info, PieceLayers};
 use shoal_pieces::{Bitfield, PickMode};
 use shoal_swarm::*;
+use shoal_trace::{DEFAULT_LIMIT, End, Head, Recorder};
 use shoal_wire::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -33,6 +34,7 @@ type Mark = u8;
 
 struct Driver {
     swarm: Swarm<Mark>,
+    recorder: Option<Recorder<Mark>>,
     info: Arc<Info>,
     tree: Tree,
     now: Time,
@@ -64,50 +66,18 @@ struct Connection {
 
 /// Plays the fuzzer's bytes to a swarm.
 pub fn play(u: &mut Unstructured<'_>) -> Result<()> {
-    let v2 = u.ratio(1, 3)?;
-    let (info, tree) = torrent(v2);
-    let magnet: bool = u.arbitrary()?;
-    let mut config = SwarmConfig::new(info.hashes(), [b'S'; 20]);
-    config.trackers = vec![vec!["http://t.example/announce".to_owned(), "udp://u.example:1".to_owned()]];
-    config.max_peers = 6;
-    config.order =
-        *u.choose(&[PickMode::RarestFirst, PickMode::RarestFirst, PickMode::Random, PickMode::Sequential])?;
-    config.listen_port = Some(6881);
-    let seed: u16 = u.arbitrary()?;
-    let swarm = Swarm::new(config, !magnet, Rng::new(u64::from(seed)));
-    let mut driver = Driver {
-        swarm,
-        info,
-        tree,
-        now: Time::ZERO,
-        next: 0,
-        peers: BTreeMap::new(),
-        grants: BTreeSet::new(),
-        uploads: Vec::new(),
-        stores: Vec::new(),
-        announces: Vec::new(),
-        seeks: Vec::new(),
-        dials: Vec::new(),
-        hash_requests: Vec::new(),
-        reading: None,
-        have: BTreeSet::new(),
-        liars: BTreeSet::new(),
-        wants_info: false,
-        ready: false,
-        stopping: false,
-    };
-    if !magnet {
-        driver.wants_info = true;
-        driver.ready(u)?;
-    }
-    driver.feed(Event::Credit(Credit { up: 1 << 30, down: 1 << 30 }));
-    for _ in 0..400 {
-        if u.is_empty() {
-            break;
-        }
-        driver.step(u)?;
-    }
-    Ok(())
+    let mut driver = Driver::begin(u, false)?;
+    driver.steps(u)
+}
+
+/// The same, and the trace of it.
+pub fn traced(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+    let mut driver = Driver::begin(u, true)?;
+    // Bytes that end early end the session there.
+    let _ended = driver.steps(u);
+    let mut recorder = driver.recorder.take().expect("it was asked for");
+    recorder.end(End::Stopped);
+    Ok(recorder.take().expect("a head at least"))
 }
 
 /// What hashing a block gives, by its number in the torrent.
@@ -136,6 +106,60 @@ fn torrent(v2: bool) -> (Arc<Info>, Tree) {
 }
 
 impl Driver {
+    fn begin(u: &mut Unstructured<'_>, traced: bool) -> Result<Driver> {
+        let v2 = u.ratio(1, 3)?;
+        let (info, tree) = torrent(v2);
+        let magnet: bool = u.arbitrary()?;
+        let mut config = SwarmConfig::new(info.hashes(), [b'S'; 20]);
+        config.trackers = vec![vec!["http://t.example/announce".to_owned(), "udp://u.example:1".to_owned()]];
+        config.max_peers = 6;
+        config.order =
+            *u.choose(&[PickMode::RarestFirst, PickMode::RarestFirst, PickMode::Random, PickMode::Sequential])?;
+        config.listen_port = Some(6881);
+        let seed: u16 = u.arbitrary()?;
+        let rng = Rng::new(u64::from(seed));
+        let recorder = traced.then(|| Recorder::new(Head::new(&config, !magnet, &rng), DEFAULT_LIMIT));
+        let swarm = Swarm::new(config, !magnet, rng);
+        let mut driver = Driver {
+            swarm,
+            recorder,
+            info,
+            tree,
+            now: Time::ZERO,
+            next: 0,
+            peers: BTreeMap::new(),
+            grants: BTreeSet::new(),
+            uploads: Vec::new(),
+            stores: Vec::new(),
+            announces: Vec::new(),
+            seeks: Vec::new(),
+            dials: Vec::new(),
+            hash_requests: Vec::new(),
+            reading: None,
+            have: BTreeSet::new(),
+            liars: BTreeSet::new(),
+            wants_info: false,
+            ready: false,
+            stopping: false,
+        };
+        if !magnet {
+            driver.wants_info = true;
+            driver.ready(u)?;
+        }
+        driver.feed(Event::Credit(Credit { up: 1 << 30, down: 1 << 30 }));
+        Ok(driver)
+    }
+
+    fn steps(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+        for _ in 0..400 {
+            if u.is_empty() {
+                break;
+            }
+            self.step(u)?;
+        }
+        Ok(())
+    }
+
     fn step(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
         match u.int_in_range(0..=24)? {
             0 | 1 => self.connect(u)?,
@@ -405,7 +429,10 @@ impl Driver {
 
     fn feed(&mut self, event: Event<Mark>) {
         let mut out = Effects::new();
-        self.swarm.handle(self.now, event, &mut out);
+        match &mut self.recorder {
+            Some(recorder) => recorder.handle(&mut self.swarm, self.now, event, &mut out),
+            None => self.swarm.handle(self.now, event, &mut out),
+        }
         self.swarm.check_invariants();
         let effects: Vec<_> = out.drain().collect();
         assert!(effects.len() <= MAX_EFFECTS, "{} effects", effects.len());

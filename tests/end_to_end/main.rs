@@ -40,6 +40,8 @@ mod stuck;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod trace;
+#[cfg(test)]
 mod trackers;
 #[cfg(test)]
 mod transfer;

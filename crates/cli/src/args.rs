@@ -12,12 +12,12 @@ mod tools;
 mod torrent;
 
 pub(crate) use common::{Color, FormatArg, JsonArgs, JsonObjectArgs, NetworkArgs, TalkArgs};
-pub(crate) use sim::{Experiment, FaultsArgs, SimArgs, SwarmArgs};
+pub(crate) use sim::{Experiment, FaultsArgs, ReplayArgs, SimArgs, SwarmArgs};
 pub(crate) use tools::{BenchArgs, CompletionsArgs, DhtAction, DhtArgs, DoctorArgs, ManArgs};
 pub(crate) use torrent::{CreateArgs, EditArgs, LinkArgs, ShowArgs, VerifyArgs};
 
 use crate::select::Pick;
-use crate::size::{Rate, parse_duration, parse_rate};
+use crate::size::{Rate, parse_duration, parse_rate, parse_size};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use parse::parse_peer;
 use std::num::NonZero;
@@ -201,6 +201,16 @@ pub(crate) struct DownloadArgs {
     /// standard error.
     #[arg(long, value_name = "PROGRAM", value_hint = ValueHint::CommandName)]
     pub(crate) on_complete: Option<PathBuf>,
+    /// Record all that the transfer is told and does in this new file, for a report of a bug
+    ///
+    /// `shoal sim replay FILE` runs it again. It holds addresses of peers, names and hashes of the torrent, and what trackers,
+    /// servers and the disk said; no payload, and of trackers' and web seeds' URLs the host only. Of one target only.
+    /// docs/trace.md has more.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "list")]
+    pub(crate) trace: Option<PathBuf>,
+    /// End the trace when it has become so large; the download goes on
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = parse_size)]
+    pub(crate) trace_limit: u64,
     #[command(flatten)]
     pub(crate) network: NetworkArgs,
     #[command(flatten)]
@@ -241,5 +251,11 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_trace_is_bounded_as_its_help_says() {
+        let cli = Cli::try_parse_from(["shoal", "download", "x"]).unwrap();
+        assert!(matches!(cli.command, Command::Download(args) if args.trace_limit == shoal_trace::DEFAULT_LIMIT));
     }
 }

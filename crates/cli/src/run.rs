@@ -87,10 +87,19 @@ impl Context {
         }
     }
 
-    /// What was typed, to be typed again.
-    pub(crate) fn command_line(&self) -> String {
-        let words = self.args.iter().skip(1).map(|word| shell_quote(&word.to_string_lossy()));
-        std::iter::once("shoal".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+    /// What was typed, to be typed again, without a flag that takes a value.
+    pub(crate) fn command_line_without(&self, flag: &str) -> String {
+        let mut line = "shoal".to_owned();
+        let mut words = self.args.iter().skip(1).map(|word| word.to_string_lossy());
+        while let Some(word) = words.next() {
+            if word == flag {
+                words.next();
+            } else if word.strip_prefix(flag).is_none_or(|value| !value.starts_with('=')) {
+                line.push(' ');
+                line.push_str(&shell_quote(&word));
+            }
+        }
+        line
     }
 }
 
@@ -213,7 +222,7 @@ fn scenario(command: &Command) -> Option<&Path> {
     match command {
         Command::Sim(args) => match &args.experiment {
             Experiment::Swarm(args) => args.scenario.as_deref(),
-            Experiment::Faults(_) => None,
+            Experiment::Faults(_) | Experiment::Replay(_) => None,
         },
         _ => None,
     }

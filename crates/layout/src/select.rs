@@ -19,6 +19,16 @@ impl Selection {
         Selection { wanted: (0..layout.files()).map(FileIndex).map(wanted).collect() }
     }
 
+    /// One flag a file, in the torrent's order.
+    pub fn of(wanted: Vec<bool>) -> Selection {
+        Selection { wanted }
+    }
+
+    /// Whether each file is wanted, in the torrent's order.
+    pub fn files(&self) -> impl ExactSizeIterator<Item = bool> + '_ {
+        self.wanted.iter().copied()
+    }
+
     /// Whether this file is wanted. A file that is not of this torrent is not.
     pub fn file(&self, file: FileIndex) -> bool {
         self.wanted.get(file.as_usize()).copied().unwrap_or(false)

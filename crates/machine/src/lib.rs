@@ -7,10 +7,12 @@
 //!
 //! Invariant: the effects of a machine are a function of its configuration, its seed and its events with their times.
 
+mod digest;
 mod effects;
 mod rng;
 mod time;
 
+pub use digest::Digest;
 pub use effects::Effects;
 pub use rng::Rng;
 pub use time::Time;

@@ -26,6 +26,11 @@ impl Rng {
         Rng { state: [(); 4].map(|()| splitmix64(&mut s)), seed }
     }
 
+    /// The seed that it began with: [`Rng::new`] of it gives the same forks.
+    pub const fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// The generator that belongs to `label` under this one's seed, whatever was drawn or forked before.
     pub fn fork(&self, label: &str) -> Rng {
         // FNV-1a over the label, mixed with the seed.

@@ -4,6 +4,7 @@ use shoal_layout::Selection;
 use shoal_metainfo::{Info, InfoHashes, Magnet, Torrent};
 use shoal_storage::Place;
 use std::fmt;
+use std::fs::File;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -90,6 +91,15 @@ pub enum Files {
     Scanned(Place),
 }
 
+/// Where the run of a torrent's machine is recorded (crate `shoal_trace`).
+#[derive(Debug)]
+pub struct TraceFile {
+    /// An empty file, open for writing.
+    pub file: File,
+    /// Bytes that it may become long.
+    pub limit: u64,
+}
+
 /// A torrent to add.
 #[derive(Debug)]
 pub struct AddTorrent {
@@ -104,6 +114,8 @@ pub struct AddTorrent {
     /// Tracker URLs that the user typed. Those that the torrent does not carry are added as a last tier; all of them may be
     /// on any network.
     pub typed_trackers: Vec<String>,
+    /// Record what the machine is told and does.
+    pub trace: Option<TraceFile>,
 }
 
 impl AddTorrent {
@@ -120,6 +132,7 @@ impl AddTorrent {
             mode: Mode::Download { overwrite: false, portable: false, sequential: false, select },
             peers: Vec::new(),
             typed_trackers: Vec::new(),
+            trace: None,
         }
     }
 
@@ -131,6 +144,7 @@ impl AddTorrent {
             mode: Mode::Seed { check },
             peers: Vec::new(),
             typed_trackers: Vec::new(),
+            trace: None,
         }
     }
 

@@ -24,7 +24,7 @@ mod registry;
 mod session;
 mod torrent;
 
-pub use add::{AddTorrent, Check, Files, Mode, SelectFiles, TorrentSource};
+pub use add::{AddTorrent, Check, Files, Mode, SelectFiles, TorrentSource, TraceFile};
 pub use config::{DEFAULT_PORT, DhtChoice, PortChoice, SessionConfig};
 pub use error::SessionError;
 pub use handle::{TorrentEvents, TorrentHandle};

@@ -126,6 +126,11 @@ pub enum TorrentEvent {
         /// One line, not escaped.
         reason: String,
     },
+    /// The trace that was asked for ends before the torrent does, which goes on.
+    TraceEnded {
+        /// One line, not escaped.
+        reason: String,
+    },
     /// A tracker did not answer, or with a failure.
     TrackerError {
         /// Which.

@@ -15,6 +15,7 @@ mod effects;
 mod files;
 mod leaves;
 mod report;
+mod trace;
 mod web_seeds;
 
 pub(crate) use begin::NewTorrent;
@@ -27,7 +28,7 @@ use crate::error::SessionError;
 use crate::host::ToHost;
 use crate::peer::{self, Connection, Opened, Ports};
 use crate::pool::Block;
-use crate::progress::Diagnosis;
+use crate::progress::{Diagnosis, TorrentEvent};
 use crate::registry::Registered;
 use crate::session::Shared;
 use files::{Checking, Flushed, Opening, Purpose, Ready};
@@ -115,6 +116,8 @@ pub(crate) struct TorrentTask {
     pub(super) hashes: InfoHashes,
     pub(super) swarm: Swarm<Block>,
     pub(super) out: Effects<Effect<Block>>,
+    /// Who writes down what the machine is told and does, if somebody does.
+    trace: Option<trace::Trace>,
     /// Events that carrying out an effect gave at once.
     pub(super) answers: Vec<Event<Block>>,
     pub(super) connections: BTreeMap<PeerKey, Connection>,
@@ -237,9 +240,17 @@ impl TorrentTask {
         self.flush_if_due();
     }
 
-    /// Feeds the machine; its effects wait for [`TorrentTask::carry_out`].
+    /// Feeds the machine; its effects wait for [`TorrentTask::carry_out`]. Nothing else feeds it.
     pub(super) fn feed(&mut self, event: Event<Block>) {
-        self.swarm.handle(self.shared.clock.now(), event, &mut self.out);
+        let now = self.shared.clock.now();
+        match &mut self.trace {
+            Some(trace) => {
+                if let Some(reason) = trace.handle(&mut self.swarm, now, event, &mut self.out) {
+                    self.report.event(TorrentEvent::TraceEnded { reason });
+                }
+            }
+            None => self.swarm.handle(now, event, &mut self.out),
+        }
         self.report.changed();
     }
 
@@ -559,6 +570,13 @@ impl TorrentTask {
         // What is left sits in a handshake.
         let _ = tokio::time::timeout(JOIN_TIMEOUT, joined).await;
         self.tasks.shutdown().await;
+        if let Some(trace) = self.trace.take() {
+            let written = tokio::task::spawn_blocking(move || trace.finish()).await;
+            // A panic there is ours and is not hidden.
+            if let Err(reason) = written.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
+                self.report.event(TorrentEvent::TraceEnded { reason });
+            }
+        }
         if let Some(files) = self.files.take() {
             let (done, closed) = oneshot::channel();
             let now = self.shared.clock.now();

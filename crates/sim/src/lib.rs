@@ -8,7 +8,6 @@
 //!
 //! Invariant: a run is a function of its seed and its setup. Nothing here knows a thread, a clock or an address.
 
-mod digest;
 pub mod experiment;
 pub mod faults;
 mod link;
@@ -21,9 +20,9 @@ mod simulation;
 pub mod swarm;
 mod tcp;
 
-pub use digest::Digest;
 pub use link::{Access, Path};
 pub use net::{NodeId, Port};
 pub use node::{Happening, LinkId, MachineNode, Node, Packet, Surroundings};
 pub use sectors::{Loss, SECTOR_BYTES, Sectors};
+pub use shoal_machine::Digest;
 pub use simulation::{Simulation, Violation};

@@ -3,11 +3,11 @@
 //! All of it belongs to the node alone, and a node reaches another only through what it puts into the queue: nodes could
 //! run on any number of threads and nothing would change. A link's other direction is the other node's.
 
-use crate::digest::Digest;
 use crate::link::{Access, Path, Serializer};
 use crate::links::Links;
 use crate::node::{LinkId, Packet};
 use crate::queue::Key;
+use shoal_machine::Digest;
 use shoal_machine::{Rng, Time};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;

@@ -168,6 +168,11 @@ impl<S: Surroundings> MachineNode<S> {
         self.machine.as_ref()
     }
 
+    /// The machine of a process that runs, to look into it.
+    pub(crate) fn machine_mut(&mut self) -> Option<&mut S::Machine> {
+        self.machine.as_mut()
+    }
+
     /// What is around it.
     pub fn surroundings(&self) -> &S {
         &self.surroundings

@@ -4,11 +4,11 @@
 //! Each node has a digest of its own, joined in the order of nodes. See [`crate::queue`] for why no number of threads could
 //! change it.
 
-use crate::digest::Digest;
 use crate::link::{Access, Path};
 use crate::net::{Caused, NodeId, NodeNet, Parcel, Partition, Pending, Port, Topology};
 use crate::node::{Happening, Node, Packet};
 use crate::queue::{Key, Queue};
+use shoal_machine::Digest;
 use shoal_machine::{Rng, Time};
 use std::collections::BTreeMap;
 use std::fmt;

@@ -25,6 +25,7 @@ pub(crate) struct SimArgs {
 pub(crate) enum Experiment {
     Swarm(Box<SwarmArgs>),
     Faults(FaultsArgs),
+    Replay(ReplayArgs),
 }
 
 impl SimArgs {
@@ -33,6 +34,7 @@ impl SimArgs {
         match &self.experiment {
             Experiment::Swarm(args) => &args.talk,
             Experiment::Faults(args) => &args.talk,
+            Experiment::Replay(args) => &args.talk,
         }
     }
 }
@@ -166,6 +168,31 @@ pub(crate) struct FaultsArgs {
     /// Runs at a time; it changes no result [default: the number of processors]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<NonZero<usize>>,
+
+    #[command(flatten)]
+    pub(crate) json: JsonObjectArgs,
+    #[command(flatten)]
+    pub(crate) talk: TalkArgs,
+}
+
+/// What happened in a download? Runs a trace again
+///
+/// FILE was written by `shoal download --trace FILE`. Its events are given to the same code once more, and what that
+/// orders is compared with what it ordered then. Prints what came when, who gave what, and why nothing moved. Exit code 0:
+/// it does the same again; 1: it does not, which is told with the first event where it differs; 6: FILE is no trace or is
+/// damaged (what comes before the damage is shown). docs/trace.md says what a trace holds.
+#[derive(Args, Debug, Clone)]
+#[command(arg_required_else_help = true)]
+pub(crate) struct ReplayArgs {
+    /// The trace
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) trace: PathBuf,
+    /// Stop after this much of the recorded time, and show how it stood then
+    #[arg(long, value_name = "DURATION", value_parser = parse_brief)]
+    pub(crate) until: Option<Duration>,
+    /// Print the last N events before the end, before --until, or before what differs, and what was ordered at each
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub(crate) events: usize,
 
     #[command(flatten)]
     pub(crate) json: JsonObjectArgs,

@@ -6,7 +6,7 @@
 use super::fetch::Fetch;
 use super::show::{self, file_list};
 use super::transfer::{Follow, Role, Step};
-use super::{Outcome, network, on_complete};
+use super::{Outcome, network, on_complete, trace};
 use crate::args::DownloadArgs;
 use crate::exit::{Exit, Failure};
 use crate::interrupt::Interrupt;
@@ -17,7 +17,7 @@ use crate::size;
 use crate::target::{Target, Word};
 use shoal_layout::{FileIndex, Selection};
 use shoal_metainfo::Info;
-use shoal_session::{AddTorrent, Files, Mode, Phase, SelectFiles, Session, TorrentSource};
+use shoal_session::{AddTorrent, Files, Mode, Phase, SelectFiles, Session, TorrentSource, TraceFile};
 use shoal_storage::Place;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -33,6 +33,11 @@ pub(super) async fn run(args: DownloadArgs, context: &Context, interrupt: Interr
     if args.list && words.iter().all(|word| matches!(word, Word::Known(Target::Torrent(_)))) {
         return list_all(&args, &words, reporter);
     }
+    let mut trace = match &args.trace {
+        Some(_) if words.len() > 1 => return Err(Failure::new(Exit::Usage, "--trace is for one target; name one")),
+        Some(path) => Some(trace::create(path)?),
+        None => None,
+    };
     let session = network::start(&args.network, args.down, context).await?;
     reporter.say(Level::Verbose, &format!("listening on {}", network::listening(&session)));
     let args = Arc::new(args);
@@ -42,9 +47,10 @@ pub(super) async fn run(args: DownloadArgs, context: &Context, interrupt: Interr
     for (number, word) in words.into_iter().enumerate() {
         let (args, reporter, interrupt) = (Arc::clone(&args), reporter.clone(), interrupt.clone());
         let (session, fetch) = (session.clone(), fetch.clone());
+        let trace = trace.take().map(|file| TraceFile { file, limit: args.trace_limit });
         tasks.push(tokio::spawn(async move {
             let target = fetch.target(word, &reporter).await?;
-            One { number, target, args, reporter, interrupt, session, deadline }.run().await
+            One { number, target, args, reporter, interrupt, session, deadline }.run(trace).await
         }));
     }
     let many = tasks.len() > 1;
@@ -60,10 +66,14 @@ pub(super) async fn run(args: DownloadArgs, context: &Context, interrupt: Interr
         }
     }
     network::stop(&session).await;
+    if let Some(path) = &args.trace {
+        trace::tell(path, reporter);
+    }
     match first_failure {
         None => Ok(Exit::Done),
         Some(failure) if failure.exit == Exit::Interrupted => {
-            reporter.say(Level::Normal, &format!("interrupted; resume with: {}", context.command_line()));
+            reporter
+                .say(Level::Normal, &format!("interrupted; resume with: {}", context.command_line_without("--trace")));
             Ok(Exit::Interrupted)
         }
         Some(failure) if many => Ok(failure.exit),
@@ -125,7 +135,7 @@ struct One {
 }
 
 impl One {
-    async fn run(self) -> Result<(), Failure> {
+    async fn run(self, trace: Option<TraceFile>) -> Result<(), Failure> {
         let source = match &self.target {
             Target::Torrent(torrent) => TorrentSource::Torrent(Arc::clone(torrent)),
             Target::Magnet(magnet) => TorrentSource::Magnet(magnet.as_ref().clone()),
@@ -141,6 +151,7 @@ impl One {
             },
             peers: self.args.peer.clone(),
             typed_trackers: Vec::new(),
+            trace,
         };
         let name = self.target.name().map_or_else(|| self.target.hashes().to_string(), str::to_owned);
         let handle = self.session.add(add).await.map_err(network::failure)?;

@@ -20,6 +20,7 @@ mod seed;
 mod share;
 mod show;
 mod sim;
+mod trace;
 mod transfer;
 mod verify;
 mod watch_folder;

@@ -6,6 +6,7 @@ mod csv;
 mod faults;
 mod json;
 mod memory;
+mod replay;
 mod runs;
 mod svg;
 mod swarm;
@@ -21,5 +22,6 @@ pub(super) async fn run(args: SimArgs, context: &Context, interrupt: Interrupt) 
     match args.experiment {
         Experiment::Swarm(args) => swarm::run(*args, context, interrupt).await,
         Experiment::Faults(args) => faults::run(args, context, interrupt).await,
+        Experiment::Replay(args) => replay::run(args, context, interrupt).await,
     }
 }

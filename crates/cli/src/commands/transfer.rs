@@ -175,6 +175,9 @@ impl Follow {
             TorrentEvent::DiskTrouble { reason } => {
                 say(Level::Normal, &format!("{}: {reason}; it goes on by itself", self.name))
             }
+            TorrentEvent::TraceEnded { reason } => {
+                say(Level::Normal, &format!("{}: the trace ends here: {reason}; the download goes on", self.name));
+            }
             TorrentEvent::DataChanged { reason } => {
                 say(Level::Normal, &format!("{}: {reason}; what does not fit any more is not offered", self.name))
             }

@@ -2,12 +2,14 @@
 
 use super::files::{self, Checking, Purpose};
 use super::report::Report;
+use super::trace::Trace;
 use super::web_seeds::WebSeeds;
 use super::{BATCHES, Early, Queues, ToTorrent, TorrentTask};
 use crate::add::{AddTorrent, Check, Files, Mode, TorrentSource};
 use crate::disk::UploadSource;
 use crate::error::SessionError;
 use crate::peer::Ports;
+use crate::progress::TorrentEvent;
 use crate::registry::Registered;
 use crate::session::Shared;
 use shoal_discovery::dht::Dht;
@@ -16,6 +18,7 @@ use shoal_metainfo::{Info, PieceLayers};
 use shoal_pieces::PickMode;
 use shoal_storage::Lock;
 use shoal_swarm::{Event, MAX_WEB_SEEDS, Source, Swarm, SwarmConfig, SwarmKey, SwarmProgress};
+use shoal_trace::Head;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -76,12 +79,22 @@ impl NewTorrent {
             dht_port: shared.dht.as_ref().map(Dht::port),
             ..SwarmConfig::new(hashes, shared.peer_id)
         };
+        let trace = add.trace.and_then(|file| {
+            let head = Head {
+                lan_only: shared.config.lan_only,
+                down_limit: shared.config.down_limit_bytes_per_s,
+                ..Head::new(&config, known.is_some(), &rng)
+            };
+            let began = Trace::begin(file, head);
+            began.map_err(|error| report.event(TorrentEvent::TraceEnded { reason: error.to_string() })).ok()
+        });
         let source = UploadSource::new(shared.disk.clone(), shared.pool.clone(), report.events());
         let mut task = TorrentTask {
             key,
             swarm: Swarm::new(config, known.is_some(), rng),
             hashes,
             out: Effects::new(),
+            trace,
             answers: Vec::new(),
             connections: BTreeMap::new(),
             woken: BTreeSet::new(),

@@ -30,6 +30,7 @@ use shoal_swarm::{
     AnnounceReply, DialFailure, Direction, Event, FetchKey, Host, HostConfig, HostEffect, HostEvent, PeerKey, Source,
     SourceError, SourceErrorKind, StoreOutcome, Swarm, SwarmConfig, TrackerKey,
 };
+use shoal_trace::{Head, Recorder};
 use shoal_wire::{Handshake, Message, RawBlock};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -94,6 +95,8 @@ pub struct PeerSite {
     boots: u64,
     /// Whether its processes keep a log.
     pub(super) watched: bool,
+    /// Whether they keep a trace.
+    pub(super) traced: bool,
     disk: Disk,
     knows_info: bool,
     record: PeerRecord,
@@ -156,6 +159,7 @@ impl PeerSite {
             rng,
             boots: 0,
             watched: false,
+            traced: false,
             record: PeerRecord::default(),
             held_bytes: Arc::default(),
             connections: Links::new(),
@@ -340,7 +344,9 @@ impl Surroundings for PeerSite {
             let addrs = self.setup.addresses.iter().map(|&id| addr_of(id)).collect();
             events.push_back(Event::Found { source: Source::User, addrs }.into());
         }
-        let swarm = Swarm::new(config, self.knows_info, self.rng.fork_index("boot", self.boots));
+        let rng = self.rng.fork_index("boot", self.boots);
+        let head = self.traced.then(|| Head::new(&config, self.knows_info, &rng));
+        let swarm = Swarm::new(config, self.knows_info, rng);
         if self.record.left_at.is_some() {
             events.push_back(Event::Stop.into());
         }
@@ -349,6 +355,7 @@ impl Surroundings for PeerSite {
         let referee = (self.setup.check_every > 0).then(|| Box::new(Referee::new(self.setup.serve_only)));
         let mut process = Process::new(Host::new(bounds), swarm, referee);
         process.log = self.watched.then(VecDeque::new);
+        process.recorder = head.map(|head| Box::new(Recorder::new(head, u64::MAX)));
         process
     }
 

@@ -7,6 +7,7 @@ use super::content::Payload;
 use super::referee::Referee;
 use shoal_machine::{Effects, Machine, Time, Wake};
 use shoal_swarm::{Effect, Event, Host, HostEffect, HostEvent, Swarm, SwarmKey};
+use shoal_trace::Recorder;
 use std::collections::VecDeque;
 
 /// The one swarm's number.
@@ -33,6 +34,8 @@ pub struct Process {
     pub(super) referee: Option<Box<Referee>>,
     /// What the swarm was told and ordered last, where somebody wants to read it.
     pub(super) log: Option<VecDeque<String>>,
+    /// The swarm's trace, where somebody wants one.
+    pub(super) recorder: Option<Box<Recorder<Payload>>>,
     swarm_effects: Effects<Effect<Payload>>,
     host_effects: Effects<HostEffect>,
 }
@@ -60,7 +63,15 @@ pub enum ProcessEffect {
 impl Process {
     /// The two, at their start.
     pub(super) fn new(host: Host, swarm: Swarm<Payload>, referee: Option<Box<Referee>>) -> Process {
-        Process { host, swarm, referee, log: None, swarm_effects: Effects::new(), host_effects: Effects::new() }
+        Process {
+            host,
+            swarm,
+            referee,
+            log: None,
+            recorder: None,
+            swarm_effects: Effects::new(),
+            host_effects: Effects::new(),
+        }
     }
 
     /// What the swarm was told and ordered last, oldest first; empty where nobody watches.
@@ -75,7 +86,10 @@ impl Process {
         if let Some(referee) = &mut self.referee {
             referee.event(&event);
         }
-        self.swarm.handle(now, event, &mut self.swarm_effects);
+        match &mut self.recorder {
+            Some(recorder) => recorder.handle(&mut self.swarm, now, event, &mut self.swarm_effects),
+            None => self.swarm.handle(now, event, &mut self.swarm_effects),
+        }
     }
 }
 

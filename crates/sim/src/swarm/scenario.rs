@@ -236,6 +236,21 @@ impl Scenario {
         }
     }
 
+    /// Lets a peer's processes keep a trace (`shoal_trace`), from their next start.
+    pub fn trace(&mut self, node: NodeId) {
+        if let SwarmNode::Peer(peer) = self.simulation.node_mut(node) {
+            peer.surroundings_mut().traced = true;
+        }
+    }
+
+    /// The trace until now of a peer's process that runs; once.
+    pub fn take_trace(&mut self, node: NodeId) -> Option<Vec<u8>> {
+        let SwarmNode::Peer(peer) = self.simulation.node_mut(node) else { return None };
+        let recorder = peer.machine_mut()?.recorder.as_mut()?;
+        recorder.flush();
+        recorder.take()
+    }
+
     /// The log of a watched peer's process that runs.
     pub fn log(&self, node: NodeId) -> Vec<String> {
         match self.simulation.node(node) {

@@ -17,7 +17,7 @@ pub struct SwarmProgress {
     pub pieces_done: u32,
     /// Pieces of the torrent.
     pub pieces_total: u32,
-    /// Received since the start, waste counted.
+    /// Received since the start of what was asked for, waste counted; what crossed its cancel counts as waste only.
     pub downloaded: u64,
     /// Sent since the start.
     pub uploaded: u64,

@@ -85,6 +85,7 @@ pub(super) async fn look(args: &DoctorArgs, target: Target, session: &Session) -
         mode: Mode::Look,
         peers: args.peer.clone(),
         typed_trackers: Vec::new(),
+        trace: None,
     };
     let mut handle = session.add(add).await.map_err(network::failure)?;
     let mut events = handle.events().expect("a handle that was just made has its events");
