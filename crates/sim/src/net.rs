@@ -15,6 +15,9 @@ use std::time::Duration;
 /// A dial that is not through by then is given up: the product's own (`session`).
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What is looked at of the future at a time, at most. Chosen: enough for a node to do several things in a row.
+const LONGEST_SPAN: Duration = Duration::from_millis(100);
+
 /// A node's number, from 0 in the order in which nodes were added.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct NodeId(pub u32);
@@ -104,6 +107,18 @@ impl Topology {
     pub(crate) fn latency(&self, a: NodeId, b: NodeId) -> Duration {
         let sum = self.access[a.as_usize()].latency + self.access[b.as_usize()].latency;
         (sum + self.path(a, b).extra_latency).max(Duration::from_micros(1))
+    }
+
+    /// The least time in which anything comes from one node to another.
+    pub(crate) fn shortest_way(&self) -> Duration {
+        let (mut least, mut second) = (Duration::MAX / 4, Duration::MAX / 4);
+        for access in &self.access {
+            if access.latency < second {
+                (least, second) = (least.min(access.latency), least.max(access.latency));
+            }
+        }
+        let extra = self.paths.values().chain([&self.default_path]).map(|path| path.extra_latency).min();
+        (least + second + extra.unwrap_or_default()).clamp(Duration::from_micros(1), LONGEST_SPAN)
     }
 
     /// There and back, as TCP measures it where nothing waits.

@@ -18,8 +18,8 @@ pub(crate) struct Key {
     pub(crate) sequence: u64,
 }
 
-/// Microseconds of a span. Chosen: with ten thousand peers a millisecond holds some thousand happenings, which fit into a
-/// core's own cache.
+/// Microseconds of a span until somebody sets another. Chosen: with ten thousand peers a millisecond holds some thousand
+/// happenings, which fit into a core's own cache.
 const SPAN_US: u64 = 1 << 10;
 
 /// All happenings that are to come. Those of the present span of time are a heap; those of each later span lie unordered until
@@ -27,6 +27,7 @@ const SPAN_US: u64 = 1 << 10;
 /// move often.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
+    span_us: u64,
     /// Ends before `horizon`.
     near: BinaryHeap<Reverse<Entry>>,
     /// Number of the first span that is not in `near`.
@@ -37,12 +38,19 @@ pub(crate) struct Queue<T> {
 }
 
 /// A key and a place in `whats`.
-type Entry = (Key, Slot);
+pub(crate) type Entry = (Key, Slot);
 type Slot = u32;
 
 impl<T> Queue<T> {
     pub(crate) const fn new() -> Self {
-        Queue { near: BinaryHeap::new(), horizon: 0, far: BTreeMap::new(), whats: Vec::new(), free: Vec::new() }
+        Queue {
+            span_us: SPAN_US,
+            near: BinaryHeap::new(),
+            horizon: 0,
+            far: BTreeMap::new(),
+            whats: Vec::new(),
+            free: Vec::new(),
+        }
     }
 
     pub(crate) fn push(&mut self, key: Key, what: T) {
@@ -56,11 +64,15 @@ impl<T> Queue<T> {
                 Slot::try_from(self.whats.len() - 1).expect("memory ends before four billion happenings")
             }
         };
-        let span = key.at.as_micros() / SPAN_US;
+        self.place((key, slot));
+    }
+
+    fn place(&mut self, entry: Entry) {
+        let span = entry.0.at.as_micros() / self.span_us;
         if span < self.horizon {
-            self.near.push(Reverse((key, slot)));
+            self.near.push(Reverse(entry));
         } else {
-            self.far.entry(span).or_default().push((key, slot));
+            self.far.entry(span).or_default().push(entry);
         }
     }
 
@@ -70,9 +82,50 @@ impl<T> Queue<T> {
             self.horizon = span + 1;
             self.near = entries.into_iter().map(Reverse).collect();
         }
-        let Reverse((key, slot)) = self.near.pop()?;
+        self.pop_near(Time::MAX)
+    }
+
+    /// Sets how long a span is, if it is not so. Cost where it changes: a step for each happening.
+    pub(crate) fn set_span(&mut self, span_us: u64) {
+        if self.span_us == span_us {
+            return;
+        }
+        let far = std::mem::take(&mut self.far).into_values().flatten();
+        let all: Vec<Entry> = far.chain(self.near.drain().map(|Reverse(entry)| entry)).collect();
+        (self.span_us, self.horizon) = (span_us, 0);
+        all.into_iter().for_each(|entry| self.place(entry));
+    }
+
+    /// Takes what is left of the present span, or else all of the next one, in the order of nodes and for each node in that of
+    /// time. Nothing is near any more; [`Queue::put_near`] what is to happen, one node's at a time.
+    pub(crate) fn take_span(&mut self) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = self.near.drain().map(|Reverse(entry)| entry).collect();
+        if entries.is_empty()
+            && let Some((span, next)) = self.far.pop_first()
+        {
+            self.horizon = span + 1;
+            entries = next;
+        }
+        entries.sort_unstable_by_key(|(key, _)| (key.to, key.at, key.from, key.sequence));
+        entries
+    }
+
+    /// Puts back what [`Queue::take_span`] gave.
+    pub(crate) fn put_near(&mut self, entries: &[Entry]) {
+        self.near.extend(entries.iter().copied().map(Reverse));
+    }
+
+    /// The next happening of the present span, if it is not later than `end`.
+    pub(crate) fn pop_near(&mut self, end: Time) -> Option<(Key, T)> {
+        let Reverse((key, slot)) = self.near.peek().copied().filter(|Reverse((key, _))| key.at <= end)?;
+        self.near.pop();
         self.free.push(slot);
         self.whats[slot as usize].take().map(|what| (key, what))
+    }
+
+    /// Takes out whatever is left of the present span, in no order.
+    pub(crate) fn take_near(&mut self, left: &mut Vec<Entry>) {
+        left.extend(self.near.drain().map(|Reverse(entry)| entry));
     }
 
     /// When the next happening is.

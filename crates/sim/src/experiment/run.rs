@@ -9,8 +9,10 @@ use crate::{NodeId, Violation};
 use shoal_machine::Time;
 use std::time::Duration;
 
-/// Events between two looks at whether to go on. Chosen: a quarter of a second of work; a look goes through all leeches.
-const LOOK_EVERY: u32 = 1 << 15;
+/// Events between two looks at whether to go on. Chosen: a fraction of a second of work; a look goes through all leeches, which
+/// is why there are more for many.
+const LOOK_EVERY: u64 = 1 << 15;
+const LOOK_EVERY_A_LEECH: u64 = 1 << 4;
 
 /// How a run stands; see [`run_swarm`].
 #[derive(Clone, Copy, Debug)]
@@ -98,20 +100,20 @@ pub fn run_swarm(params: &SwarmParams, seed: u64, go_on: &mut dyn FnMut(&Progres
     let expected = Duration::from_secs_f64(built.bound.seconds().clamp(0.1, 1e9)).min(limit) * 3 / 2;
     let mut series = Series::new(expected);
     let mut missing: Vec<NodeId> = built.leeches.iter().map(|leech| leech.node).collect();
-    let (mut until_look, mut stopped) = (LOOK_EVERY, false);
+    let look_every = LOOK_EVERY.max(LOOK_EVERY_A_LEECH * u64::from(params.peers));
+    let (mut next_look, mut stopped) = (look_every, false);
     let ended = loop {
         let now = built.scenario.simulation().now();
         if series.next() <= now {
-            series.push(now, sample(params, &built));
+            series.push(now, sample(params, &built, now));
         }
         if now >= end {
             break Ended::TimedOut;
         }
         let leeches = &built.leeches;
-        let going = built.scenario.run_while(series.next().min(end), |simulation| {
-            until_look -= 1;
-            if until_look == 0 {
-                until_look = LOOK_EVERY;
+        let going = built.scenario.run_while_roughly(series.next().min(end), |simulation| {
+            if simulation.events() >= next_look {
+                next_look = simulation.events() + look_every;
                 stopped = !go_on(&progress(params, simulation, leeches));
             }
             while missing.last().is_some_and(|&leech| is_done(simulation, leech)) {
@@ -126,8 +128,11 @@ pub fn run_swarm(params: &SwarmParams, seed: u64, go_on: &mut dyn FnMut(&Progres
             Ok(true) => {}
         }
     };
-    let now = built.scenario.simulation().now();
-    series.push(now, sample(params, &built));
+    let now = match ended {
+        Ended::Complete => all_done_at(&built),
+        _ => built.scenario.simulation().now(),
+    };
+    series.push(now, sample(params, &built, now));
     let mut row = row(params, &built, &ended, &series);
     row.waste_bytes *= scale;
     series.scale_bytes(scale);
@@ -168,9 +173,14 @@ fn progress(params: &SwarmParams, simulation: &SwarmSimulation, leeches: &[Leech
     }
 }
 
-fn sample(params: &SwarmParams, built: &Built) -> Sample {
+/// When the last leech had everything or had left; the simulation goes on a little longer.
+fn all_done_at(built: &Built) -> Time {
+    let records = built.leeches.iter().map(|leech| site(built.scenario.simulation(), leech.node).record());
+    records.filter_map(|record| record.complete_at.or(record.left_at)).max().unwrap_or(Time::ZERO)
+}
+
+fn sample(params: &SwarmParams, built: &Built, now: Time) -> Sample {
     let simulation = built.scenario.simulation();
-    let now = simulation.now();
     let seed_bytes: u64 = built.seeds.iter().map(|&seed| site(simulation, seed).record().uploaded_bytes).sum();
     let mut sample = Sample { time_s: now.as_secs_f64(), seed_bytes, sent_bytes: seed_bytes, ..Sample::default() };
     let mut could = params.seed_up.map(|up| up as f64 * now.as_secs_f64() * f64::from(params.seeds));

@@ -223,6 +223,15 @@ impl Scenario {
         self.simulation.run_while(end, condition)
     }
 
+    /// The same, where `condition` is looked at now and then; see [`crate::Simulation::run_while_roughly`].
+    pub fn run_while_roughly(
+        &mut self,
+        end: Time,
+        condition: impl FnMut(&SwarmSimulation) -> bool,
+    ) -> Result<bool, Violation> {
+        self.simulation.run_while_roughly(end, condition)
+    }
+
     /// Goes on for so long, whoever is complete.
     pub fn run_for(&mut self, time: Duration) -> Result<Report, Violation> {
         self.simulation.run_until(self.simulation.now() + time)?;
