@@ -4,6 +4,7 @@
 //! nodes nearly every touch is a miss. Order is that of the names, so that whatever goes through all is the same on every run.
 
 use crate::LinkId;
+use std::cell::Cell;
 
 /// A map from links to `T`.
 #[derive(Debug)]
@@ -11,15 +12,21 @@ pub(crate) struct Links<T> {
     names: Vec<(LinkId, u32)>,
     slots: Vec<Option<T>>,
     free: Vec<u32>,
+    /// Where the last one was found: what happens to a link asks for it several times.
+    last: Cell<usize>,
 }
 
 impl<T> Links<T> {
     pub(crate) const fn new() -> Links<T> {
-        Links { names: Vec::new(), slots: Vec::new(), free: Vec::new() }
+        Links { names: Vec::new(), slots: Vec::new(), free: Vec::new(), last: Cell::new(0) }
     }
 
     fn place(&self, link: LinkId) -> Result<usize, usize> {
-        self.names.binary_search_by_key(&link, |(name, _)| *name)
+        let last = self.last.get();
+        if self.names.get(last).is_some_and(|(name, _)| *name == link) {
+            return Ok(last);
+        }
+        self.names.binary_search_by_key(&link, |(name, _)| *name).inspect(|&place| self.last.set(place))
     }
 
     pub(crate) fn get(&self, link: LinkId) -> Option<&T> {

@@ -33,12 +33,14 @@ pub(crate) struct Queue<T> {
     /// Number of the first span that is not in `near`.
     horizon: u64,
     far: BTreeMap<u64, Vec<Entry>>,
+    /// Empty: the room of a span that is over.
+    spare: Vec<Entry>,
     whats: Vec<Option<T>>,
     free: Vec<Slot>,
 }
 
 /// A key and a place in `whats`.
-pub(crate) type Entry = (Key, Slot);
+type Entry = (Key, Slot);
 type Slot = u32;
 
 impl<T> Queue<T> {
@@ -48,6 +50,7 @@ impl<T> Queue<T> {
             near: BinaryHeap::new(),
             horizon: 0,
             far: BTreeMap::new(),
+            spare: Vec::new(),
             whats: Vec::new(),
             free: Vec::new(),
         }
@@ -71,6 +74,9 @@ impl<T> Queue<T> {
         let span = entry.0.at.as_micros() / self.span_us;
         if span < self.horizon {
             self.near.push(Reverse(entry));
+        } else if span <= self.horizon + 1 {
+            // Most go here, and room for many costs time to get.
+            self.far.entry(span).or_insert_with(|| std::mem::take(&mut self.spare)).push(entry);
         } else {
             self.far.entry(span).or_default().push(entry);
         }
@@ -82,7 +88,7 @@ impl<T> Queue<T> {
             self.horizon = span + 1;
             self.near = entries.into_iter().map(Reverse).collect();
         }
-        self.pop_near(Time::MAX)
+        self.pop_near()
     }
 
     /// Sets how long a span is, if it is not so. Cost where it changes: a step for each happening.
@@ -96,9 +102,9 @@ impl<T> Queue<T> {
         all.into_iter().for_each(|entry| self.place(entry));
     }
 
-    /// Takes what is left of the present span, or else all of the next one, in the order of nodes and for each node in that of
-    /// time. Nothing is near any more; [`Queue::put_near`] what is to happen, one node's at a time.
-    pub(crate) fn take_span(&mut self) -> Vec<Entry> {
+    /// Moves what is left of the present span, or else all of the next one, to `out`: in the order of nodes, and for each node
+    /// in that of time. What is pushed into this span from now on is [near](Queue::pop_near).
+    pub(crate) fn take_span(&mut self, out: &mut Vec<(Key, T)>) {
         let mut entries: Vec<Entry> = self.near.drain().map(|Reverse(entry)| entry).collect();
         if entries.is_empty()
             && let Some((span, next)) = self.far.pop_first()
@@ -107,25 +113,23 @@ impl<T> Queue<T> {
             entries = next;
         }
         entries.sort_unstable_by_key(|(key, _)| (key.to, key.at, key.from, key.sequence));
-        entries
+        // All at once: each lies somewhere else in memory, and none of these steps waits for another.
+        out.extend(entries.iter().filter_map(|&(key, slot)| Some((key, self.whats[slot as usize].take()?))));
+        self.free.extend(entries.iter().map(|&(_, slot)| slot));
+        entries.clear();
+        self.spare = entries;
     }
 
-    /// Puts back what [`Queue::take_span`] gave.
-    pub(crate) fn put_near(&mut self, entries: &[Entry]) {
-        self.near.extend(entries.iter().copied().map(Reverse));
+    /// The key of the next happening that is near.
+    pub(crate) fn near_key(&self) -> Option<&Key> {
+        self.near.peek().map(|Reverse((key, _))| key)
     }
 
-    /// The next happening of the present span, if it is not later than `end`.
-    pub(crate) fn pop_near(&mut self, end: Time) -> Option<(Key, T)> {
-        let Reverse((key, slot)) = self.near.peek().copied().filter(|Reverse((key, _))| key.at <= end)?;
-        self.near.pop();
+    /// Takes the next happening that is near.
+    pub(crate) fn pop_near(&mut self) -> Option<(Key, T)> {
+        let Reverse((key, slot)) = self.near.pop()?;
         self.free.push(slot);
         self.whats[slot as usize].take().map(|what| (key, what))
-    }
-
-    /// Takes out whatever is left of the present span, in no order.
-    pub(crate) fn take_near(&mut self, left: &mut Vec<Entry>) {
-        left.extend(self.near.drain().map(|Reverse(entry)| entry));
     }
 
     /// When the next happening is.

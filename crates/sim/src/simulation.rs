@@ -49,6 +49,7 @@ pub struct Simulation<N: Node> {
     queue: Queue<Pending<N::Packet, N::Local>>,
     caused: Caused<N::Packet, N::Local>,
     /// Empty between two steps.
+    span: Caused<N::Packet, N::Local>,
     happenings: Vec<Happening<N::Packet, N::Local>>,
     world_sequence: u64,
     events: u64,
@@ -71,6 +72,7 @@ impl<N: Node> Simulation<N> {
             },
             queue: Queue::new(),
             caused: Vec::new(),
+            span: Vec::new(),
             happenings: Vec::new(),
             world_sequence: 0,
             events: 0,
@@ -236,24 +238,34 @@ impl<N: Node> Simulation<N> {
 
     /// Lets all of a span happen that is not later than `end`, one node after another.
     fn step_span(&mut self, end: Time) -> Result<(), Violation> {
-        let began = self.now;
-        let entries = self.queue.take_span();
+        let (began, mut latest) = (self.now, self.now);
+        let mut span = std::mem::take(&mut self.span);
+        self.queue.take_span(&mut span);
         let mut left = Vec::new();
-        let mut latest = began;
-        for of_node in entries.chunk_by(|(a, _), (b, _)| a.to == b.to) {
-            let node = of_node[0].0.to;
-            self.queue.put_near(of_node);
-            while let Some((key, what)) = self.queue.pop_near(end) {
+        let mut all = span.drain(..).peekable();
+        while let Some(node) = all.peek().map(|(key, _)| key.to) {
+            // Beside what was to happen to this node there is what it causes for itself meanwhile.
+            while let Some((key, what)) = match (all.peek(), self.queue.near_key()) {
+                (Some((next, _)), Some(near)) if next.to == node && next < near => all.next(),
+                (_, Some(_)) => self.queue.pop_near(),
+                (Some((next, _)), None) if next.to == node => all.next(),
+                (_, None) => None,
+            } {
+                if key.at > end {
+                    left.push((key, what));
+                    continue;
+                }
                 debug_assert!(key.to == node && key.at >= began, "somebody else, or time went back");
                 self.now = key.at;
                 self.happen(key, what)?;
                 self.caused.drain(..).for_each(|(key, what)| self.queue.push(key, what));
             }
             latest = latest.max(self.now);
-            self.queue.take_near(&mut left);
         }
+        drop(all);
         self.now = latest;
-        self.queue.put_near(&left);
+        self.span = span;
+        left.into_iter().for_each(|(key, what)| self.queue.push(key, what));
         Ok(())
     }
 

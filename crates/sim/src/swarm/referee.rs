@@ -188,7 +188,7 @@ impl Referee {
             torrent.have.unset(piece);
         }
         for manners in self.peers.values_mut() {
-            manners.told.remove(&piece.0);
+            manners.untell(piece);
         }
     }
 
@@ -305,8 +305,9 @@ impl Referee {
         {
             self.whistle(|| format!("a private torrent's peer is sent {message:?} (I8)"));
         }
-        let have = self.torrent.as_ref().map(|torrent| torrent.have.clone());
-        if let Err(what) = self.manners(peer).says(message, have.as_ref()) {
+        let have = self.torrent.as_ref().map(|torrent| &torrent.have);
+        let manners = self.peers.get_mut(&peer).expect("looked up before");
+        if let Err(what) = manners.says(message, have) {
             self.whistle(|| format!("{what}: {message:?} to {peer:?}"));
         }
     }
@@ -381,8 +382,11 @@ impl Referee {
         {
             let lacks = !torrent.has_all() && !self.serve_only;
             // A source of everything may hide some (BEP 16); one who trades does not.
-            let untold = |manners: &Manners| torrent.have.iter_set().find(|piece| !manners.told.contains(&piece.0));
-            let found = self.peers.iter().filter(|_| lacks).find_map(|(peer, manners)| Some((*peer, untold(manners)?)));
+            let found = self
+                .peers
+                .iter()
+                .filter(|_| lacks)
+                .find_map(|(peer, manners)| Some((*peer, manners.untold_of(&torrent.have)?)));
             if let Some((peer, piece)) = found {
                 self.whistle(|| format!("{peer:?} was not told of {piece:?}"));
             }

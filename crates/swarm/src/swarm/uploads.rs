@@ -334,6 +334,9 @@ impl<P> Swarm<P> {
         let free = self.upload_slots().saturating_sub(held);
         // Beyond the slots that are worth having, one at a time, until the next round.
         let extra = free == 0 && held < self.slots as usize && self.line_runs_dry();
+        if free == 0 && !extra {
+            return;
+        }
         let seeding = self.is_complete();
         // One who could give and does not waits for its turn, once it had one.
         let may_fill = |candidate: &Candidate| {

@@ -1,6 +1,6 @@
 //! What was said on one connection, by both, as far as rules follow from it.
 
-use shoal_layout::BlockRef;
+use shoal_layout::{BlockRef, PieceIndex};
 use shoal_pieces::Bitfield;
 use shoal_wire::{Extended, Message, RawBlock};
 use std::collections::BTreeSet;
@@ -24,8 +24,8 @@ pub(super) struct Manners {
     /// What it let us ask for while choked.
     allowed_fast: BTreeSet<u32>,
     pub(super) granted_fast: BTreeSet<u32>,
-    /// Pieces of which it was told.
-    pub(super) told: BTreeSet<u32>,
+    /// Pieces of which it was told, once it was of any.
+    told: Option<Bitfield>,
     pub(super) grants: BTreeSet<BlockRef>,
     /// Asked of it and not answered.
     pub(super) asked: BTreeSet<BlockRef>,
@@ -51,7 +51,7 @@ impl Manners {
             theirs: None,
             allowed_fast: BTreeSet::new(),
             granted_fast: BTreeSet::new(),
-            told: BTreeSet::new(),
+            told: None,
             grants: BTreeSet::new(),
             asked: BTreeSet::new(),
             wants: BTreeSet::new(),
@@ -97,7 +97,7 @@ impl Manners {
         let theirs = self.theirs.get_or_insert_with(|| Bitfield::new(pieces));
         match message {
             Message::Have(piece) if *piece < pieces => {
-                theirs.set(shoal_layout::PieceIndex(*piece));
+                theirs.set(PieceIndex(*piece));
             }
             Message::HaveAll => *theirs = Bitfield::full(pieces),
             Message::Bitfield(bytes) => {
@@ -108,7 +108,7 @@ impl Manners {
                 }
             }
             Message::Extended { message: Extended::DontHave(piece), .. } if *piece < pieces => {
-                theirs.unset(shoal_layout::PieceIndex(*piece));
+                theirs.unset(PieceIndex(*piece));
             }
             _ => {}
         }
@@ -136,7 +136,9 @@ impl Manners {
                 self.am_interested = interested;
             }
             Message::Have(piece) => {
-                self.told.insert(*piece);
+                if let Some(have) = have.filter(|have| *piece < have.len()) {
+                    self.told_in(have.len()).set(PieceIndex(*piece));
+                }
             }
             Message::Bitfield(_) | Message::HaveAll | Message::HaveNone => {
                 if std::mem::replace(&mut self.greeted, true) {
@@ -148,10 +150,12 @@ impl Manners {
                 if let (Message::Bitfield(bytes), Some(have)) = (message, have)
                     && let Ok(bits) = Bitfield::from_bytes(have.len(), bytes)
                 {
-                    self.told.extend(bits.iter_set().map(|piece| piece.0));
+                    bits.iter_set().for_each(|piece| {
+                        self.told_in(have.len()).set(piece);
+                    });
                 }
                 if let (Message::HaveAll, Some(have)) = (message, have) {
-                    self.told.extend(0..have.len());
+                    self.told = Some(Bitfield::full(have.len()));
                 }
             }
             Message::AllowedFast(piece) => {
@@ -171,11 +175,31 @@ impl Manners {
         Ok(())
     }
 
+    fn told_in(&mut self, pieces: u32) -> &mut Bitfield {
+        self.told.get_or_insert_with(|| Bitfield::new(pieces))
+    }
+
+    /// What it was told of a piece holds no more.
+    pub(super) fn untell(&mut self, piece: PieceIndex) {
+        if let Some(told) = &mut self.told {
+            told.unset(piece);
+        }
+    }
+
+    /// A piece of `have` that it was not told of.
+    pub(super) fn untold_of(&self, have: &Bitfield) -> Option<PieceIndex> {
+        match &self.told {
+            Some(told) if have.is_subset(told) => None,
+            Some(told) => have.iter_and_not(told).next(),
+            None => have.iter_set().next(),
+        }
+    }
+
     fn asks(&mut self, asked: RawBlock) -> Result<(), &'static str> {
         if self.peer_choking && !self.allowed_fast.contains(&asked.piece) {
             return Err("asks one who chokes us");
         }
-        let piece = shoal_layout::PieceIndex(asked.piece);
+        let piece = PieceIndex(asked.piece);
         if !self.said_early && !self.theirs.as_ref().is_some_and(|theirs| theirs.get(piece)) {
             return Err("asks one who has it not");
         }
