@@ -67,6 +67,8 @@ pub(crate) struct AddressBook {
     private: bool,
     /// What [`AddressBook::next_time`] found since the last change, and for which question.
     due: Cell<Option<(bool, Option<Time>)>>,
+    /// The most trusted source for whose addresses no room could be made since the last change.
+    no_room: Option<Source>,
     rng: Rng,
     dialing: usize,
     /// Addresses kept, at most.
@@ -99,6 +101,7 @@ impl AddressBook {
             near_only,
             private: false,
             due: Cell::new(None),
+            no_room: None,
             rng,
             dialing: 0,
             most: MAX_KNOWN,
@@ -145,7 +148,7 @@ impl AddressBook {
                 if let State::Idle { not_before } = &mut known.state {
                     *not_before = now;
                 }
-                self.due.set(None);
+                self.changed();
             }
             return;
         }
@@ -162,11 +165,21 @@ impl AddressBook {
         let tries = self.bounds.entered(addr, namer).unwrap_or(Tries { count: 0, since: now });
         let state = State::Idle { not_before: now };
         self.known.insert(addr, Known { source, namer, state, tries, failures: 0, seed: false });
+        self.changed();
+    }
+
+    /// Something in the book is another: what was found out by going through it is to be found out anew.
+    fn changed(&mut self) {
         self.due.set(None);
+        self.no_room = None;
     }
 
     /// Drops one idle address of a source that is trusted no more than `source`; the most often failed goes first.
     fn make_room(&mut self, now: Time, source: Source) -> bool {
+        // A full book is offered more with each message of each peer.
+        if self.no_room.is_some_and(|refused| source >= refused) {
+            return false;
+        }
         let idle = |known: &Known| matches!(known.state, State::Idle { .. }) && known.source >= source;
         let worse = |known: &Known| known.failures > 0 || known.source > source;
         let worst = self
@@ -175,7 +188,10 @@ impl AddressBook {
             .filter(|(_, known)| idle(known) && worse(known))
             .max_by_key(|(_, known)| (known.failures, known.source))
             .map(|(&addr, known)| (addr, known.namer, known.tries));
-        let Some((addr, namer, tries)) = worst else { return false };
+        let Some((addr, namer, tries)) = worst else {
+            self.no_room = Some(source);
+            return false;
+        };
         let left = self.bounds.left(now, addr, namer, tries, TRY_WINDOW);
         left && self.known.remove(&addr).is_some()
     }
@@ -230,7 +246,7 @@ impl AddressBook {
         known.state = State::Dialing;
         known.tries.count += 1;
         self.dialing += 1;
-        self.due.set(None);
+        self.changed();
         Some(addr)
     }
 
@@ -289,7 +305,7 @@ impl AddressBook {
             if known.state != State::Never {
                 known.state = State::Connected;
             }
-            self.due.set(None);
+            self.changed();
         }
     }
 
@@ -315,8 +331,9 @@ impl AddressBook {
         let wait = RETRY_FIRST.saturating_mul(1 << known.failures.saturating_sub(1).min(10)).min(RETRY_MAX);
         let jitter = wait.mul_f64(self.rng.unit() * 0.2);
         known.state = State::Idle { not_before: now + wait + jitter };
-        self.due.set(None);
-        if self.private && known.source.is_public() {
+        let public = known.source.is_public();
+        self.changed();
+        if self.private && public {
             self.remove(now, addr);
         }
     }
@@ -325,7 +342,7 @@ impl AddressBook {
     pub(crate) fn is_seed(&mut self, addr: SocketAddr) {
         if let Some(known) = self.known.get_mut(&addr) {
             known.seed = true;
-            self.due.set(None);
+            self.changed();
         }
     }
 
@@ -350,7 +367,7 @@ impl AddressBook {
         let Some(known) = self.known.get(&addr) else { return };
         if self.bounds.left(now, addr, known.namer, known.tries, TRY_WINDOW) {
             self.known.remove(&addr);
-            self.due.set(None);
+            self.changed();
         } else {
             self.never(addr);
         }
@@ -363,7 +380,7 @@ impl AddressBook {
                 self.dialing -= 1;
             }
             known.state = State::Never;
-            self.due.set(None);
+            self.changed();
         }
     }
 
