@@ -431,6 +431,21 @@ pub struct Credit {
     pub down: u64,
 }
 
+impl<P> Effect<P> {
+    /// The connected peer that it is about, if it is about one.
+    pub fn peer(&self) -> Option<PeerKey> {
+        match self {
+            Effect::Send { peer, .. }
+            | Effect::Grant { peer, .. }
+            | Effect::Revoke { peer, .. }
+            | Effect::Upload { peer, .. }
+            | Effect::CancelUpload { peer, .. }
+            | Effect::Disconnect { peer, .. } => Some(*peer),
+            _ => None,
+        }
+    }
+}
+
 impl Credit {
     /// So much that it never runs out: there is no limit.
     pub const UNLIMITED: u64 = u64::MAX / 2;

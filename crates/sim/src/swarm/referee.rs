@@ -200,16 +200,7 @@ impl Referee {
         if self.stopped && !refusal && !report {
             self.whistle(|| format!("{effect:?} after the end"));
         }
-        let named = match effect {
-            Effect::Send { peer, .. }
-            | Effect::Grant { peer, .. }
-            | Effect::Revoke { peer, .. }
-            | Effect::Upload { peer, .. }
-            | Effect::CancelUpload { peer, .. }
-            | Effect::Disconnect { peer, .. } => Some(*peer),
-            _ => None,
-        };
-        if let Some(peer) = named
+        if let Some(peer) = effect.peer()
             && !self.peers.contains_key(&peer)
         {
             return self.whistle(|| format!("an effect for {peer:?}, who is gone (I9)"));

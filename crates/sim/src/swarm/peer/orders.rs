@@ -22,15 +22,7 @@ impl PeerSite {
         port: &mut Port<'_, SwarmPacket, SwarmLocal>,
         events: &mut VecDeque<ProcessEvent>,
     ) {
-        let named = match &effect {
-            Effect::Send { peer, .. }
-            | Effect::Grant { peer, .. }
-            | Effect::Revoke { peer, .. }
-            | Effect::Upload { peer, .. }
-            | Effect::CancelUpload { peer, .. }
-            | Effect::Disconnect { peer, .. } => Some(*peer),
-            _ => None,
-        };
+        let named = effect.peer();
         let link = named.and_then(|peer| self.links.get(&peer).copied());
         // A link may have ended within this very happening; the machine cannot know before it is told.
         let told_soon = |events: &VecDeque<ProcessEvent>, gone: PeerKey| {
