@@ -68,7 +68,7 @@ impl Storm {
             storm.liars.insert(liar);
         }
         for _ in 0..rng.below(4) {
-            let misbehaviour = pick(&mut rng, &Misbehaviour::ALL);
+            let misbehaviour = pick(&mut rng, Misbehaviour::ALL);
             let line = line(&mut rng);
             let rogue = match rng.chance(0.5) {
                 true => storm.scenario.intruder(misbehaviour, line),

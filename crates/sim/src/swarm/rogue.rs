@@ -21,9 +21,23 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How a rogue misbehaves.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Misbehaviour {
+/// The enum and the list of all its variants, from one list.
+macro_rules! misbehaviours {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// How a rogue misbehaves.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Misbehaviour {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Misbehaviour {
+            /// All of them.
+            pub const ALL: &'static [Misbehaviour] = &[$(Misbehaviour::$name,)*];
+        }
+    };
+}
+
+misbehaviours! {
     /// Takes connections and says nothing at all.
     Silent,
     /// Says that it has everything and answers no request.
@@ -87,39 +101,6 @@ impl Misbehaviour {
             FloodRequests | FloodBlocks | FloodPex | FloodHashRequests | FloodMetadataRequests | FloodHaves | Garbage
         )
     }
-
-    /// All of them.
-    pub const ALL: [Misbehaviour; 26] = {
-        use Misbehaviour::*;
-        [
-            Silent,
-            Mute,
-            FloodRequests,
-            FloodBlocks,
-            Garbage,
-            Absurd,
-            LiePex,
-            FloodPex,
-            Stall,
-            Reject,
-            Poison,
-            Duplicate,
-            Misplace,
-            Flap,
-            Forget,
-            Stingy,
-            ForgeMetadata,
-            ClaimHuge,
-            ForgeHashes,
-            FloodHashRequests,
-            FloodMetadataRequests,
-            FloodHaves,
-            HugeFrame,
-            Drip,
-            Hang,
-            Stranger,
-        ]
-    };
 }
 
 /// How often a rogue acts on a link. Chosen.

@@ -5,7 +5,7 @@ use crate::swarm::{Kind, Misbehaviour, PeerSetup};
 use shoal_machine::Time;
 
 pub(super) fn all() -> Vec<Named> {
-    Misbehaviour::ALL.into_iter().flat_map(|rogue| [dialed(rogue), dialing(rogue)]).collect()
+    Misbehaviour::ALL.iter().copied().flat_map(|rogue| [dialed(rogue), dialing(rogue)]).collect()
 }
 
 /// `FloodRequests` as `flood-requests`.
