@@ -3,6 +3,7 @@
 use super::script::*;
 use crate::*;
 use shoal_wire::{Extended, Message, MetadataMessage};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 fn uploads(effects: &[Effect<Mark>], to: PeerKey) -> usize {
@@ -132,32 +133,36 @@ fn a_cancelled_request_is_not_served() {
     assert_eq!(uploads(&script.effects(), peer), 0);
 }
 
+fn interested_leeches(script: &mut Script, count: usize) -> Vec<PeerKey> {
+    let mut join = || {
+        let peer = script.join();
+        script.say(peer, Message::HaveNone).say(peer, Message::Interested);
+        peer
+    };
+    (0..count).map(|_| join()).collect()
+}
+
+/// Keeps track of who is unchoked by what we said.
+fn follow_chokes(script: &mut Script, unchoked: &mut BTreeSet<PeerKey>) {
+    for effect in script.effects() {
+        match effect {
+            Effect::Send { peer, message: Message::Unchoke } => unchoked.insert(peer),
+            Effect::Send { peer, message: Message::Choke } => unchoked.remove(&peer),
+            _ => continue,
+        };
+    }
+}
+
 #[test]
 fn no_more_peers_are_unchoked_than_there_are_slots_and_all_get_their_turn() {
     let mut script = Script::with(4, 0..4);
     script.feed(Event::UploadSlots(4));
-    let peers: Vec<_> = (0..12)
-        .map(|_| {
-            let peer = script.join();
-            script.say(peer, Message::HaveNone).say(peer, Message::Interested);
-            peer
-        })
-        .collect();
-    let mut unchoked = std::collections::BTreeSet::new();
-    let mut served = std::collections::BTreeSet::new();
+    let peers = interested_leeches(&mut script, 12);
+    let mut unchoked = BTreeSet::new();
+    let mut served = BTreeSet::<PeerKey>::new();
     for _ in 0..60 {
-        for effect in script.effects() {
-            match effect {
-                Effect::Send { peer, message: Message::Unchoke } => {
-                    unchoked.insert(peer);
-                    served.insert(peer);
-                }
-                Effect::Send { peer, message: Message::Choke } => {
-                    unchoked.remove(&peer);
-                }
-                _ => {}
-            }
-        }
+        follow_chokes(&mut script, &mut unchoked);
+        served.extend(&unchoked);
         assert!(unchoked.len() <= 4, "{unchoked:?}");
         script.pass(Duration::from_secs(10));
         for &peer in &peers {
@@ -171,29 +176,11 @@ fn no_more_peers_are_unchoked_than_there_are_slots_and_all_get_their_turn() {
 fn spread_of_unchoked_time(have: std::ops::Range<u32>) -> f64 {
     let mut script = Script::with(40, have);
     script.feed(Event::UploadSlots(4));
-    let peers: Vec<_> = (0..20)
-        .map(|_| {
-            let peer = script.join();
-            script.say(peer, Message::HaveNone).say(peer, Message::Interested);
-            peer
-        })
-        .collect();
-    let mut unchoked = std::collections::BTreeSet::new();
+    let peers = interested_leeches(&mut script, 20);
+    let mut unchoked = BTreeSet::new();
     let mut times = std::collections::BTreeMap::new();
     for _ in 0..3_600 {
-        for effect in script.effects() {
-            if let Effect::Send { peer, message } = effect {
-                match message {
-                    Message::Unchoke => {
-                        unchoked.insert(peer);
-                    }
-                    Message::Choke => {
-                        unchoked.remove(&peer);
-                    }
-                    _ => {}
-                }
-            }
-        }
+        follow_chokes(&mut script, &mut unchoked);
         unchoked.iter().for_each(|&peer| *times.entry(peer).or_insert(0.0) += 1.0);
         script.log.clear();
         for &peer in &peers {
