@@ -78,7 +78,7 @@ pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 fn weather(storm: &mut Storm, outcome: &mut Outcome) -> Result<(), String> {
-    let said = |violation: Violation| violation.to_string();
+    let said = |violation: Violation| violation.happened();
     storm.scenario.run_for(storm.lasts).map_err(said)?;
     storm.scenario.calm(storm.rogues_stay);
     if storm.narrow {
@@ -111,7 +111,7 @@ fn stop(scenario: &mut Scenario, report: &Report) -> Result<(), String> {
     for &peer in &peers {
         scenario.depart(peer, now);
     }
-    let report = scenario.run_for(STOP_BOUND).map_err(|violation| violation.to_string())?;
+    let report = scenario.run_for(STOP_BOUND).map_err(|violation| violation.happened())?;
     match peers.into_iter().find(|&peer| report.record(peer).stopped_at.is_none_or(|at| at < now)) {
         Some(peer) => Err(format!("node {} was told to stop and did not within {} s", peer.0, STOP_BOUND.as_secs())),
         None => Ok(()),

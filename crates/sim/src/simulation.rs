@@ -30,9 +30,16 @@ pub struct Violation {
     pub what: String,
 }
 
+impl Violation {
+    /// What, where and when, for those who know the seed.
+    pub fn happened(&self) -> String {
+        format!("at {:?}, node {}: {}", self.at, self.node.0, self.what)
+    }
+}
+
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "seed {}: at {:?}, node {}: {}", self.seed, self.at, self.node.0, self.what)
+        write!(f, "seed {}: {}", self.seed, self.happened())
     }
 }
 
