@@ -156,9 +156,10 @@ macro_rules! kernels {
 // SHA-256 are as fast as SHA-NI (2.0), so 10 to 15 messages lose there what they gain on Zen 5. NEON's speeds are guesses, between the crates with SHA
 // instructions and without.
 kernels! { Sha1Algorithm:
-    #[cfg(target_arch = "x86_64")] Avx512, avx512::is_available, 16, 5.0, avx512::sha1;
-    #[cfg(target_arch = "x86_64")] Avx512, avx512vl::is_available, 8, 2.65, avx512vl::sha1;
-    #[cfg(target_arch = "x86_64")] Avx2, avx2::is_available, 8, 1.84, avx2::sha1;
+    #[cfg(target_arch = "x86_64")] Avx512, avx512x2::is_available, 32, 6.3, avx512x2::sha1;
+    #[cfg(target_arch = "x86_64")] Avx512, avx512::is_available, 16, 5.7, avx512::sha1;
+    #[cfg(target_arch = "x86_64")] Avx512, avx512vl::is_available, 8, 3.0, avx512vl::sha1;
+    #[cfg(target_arch = "x86_64")] Avx2, avx2::is_available, 8, 1.86, avx2::sha1;
     #[cfg(target_arch = "x86_64")] ShaNi, shani::is_available, 2, 1.77, shani::sha1;
     #[cfg(all(target_arch = "aarch64", target_endian = "little"))] Neon, neon::is_available, 4, 0.8, neon::sha1;
     Portable, has_sha_instructions, 1, 1.0, portable::<Sha1Algorithm>;
@@ -166,9 +167,9 @@ kernels! { Sha1Algorithm:
 }
 kernels! { Sha256Algorithm:
     #[cfg(target_arch = "x86_64")] Avx512, avx512x2::is_available, 32, 3.6, avx512x2::sha256;
-    #[cfg(target_arch = "x86_64")] Avx512, avx512::is_available, 16, 2.7, avx512::sha256;
-    #[cfg(target_arch = "x86_64")] Avx512, avx512vl::is_available, 8, 1.35, avx512vl::sha256;
-    #[cfg(target_arch = "x86_64")] Avx2, avx2::is_available, 8, 0.96, avx2::sha256;
+    #[cfg(target_arch = "x86_64")] Avx512, avx512::is_available, 16, 3.1, avx512::sha256;
+    #[cfg(target_arch = "x86_64")] Avx512, avx512vl::is_available, 8, 1.63, avx512vl::sha256;
+    #[cfg(target_arch = "x86_64")] Avx2, avx2::is_available, 8, 0.99, avx2::sha256;
     #[cfg(target_arch = "x86_64")] ShaNi, shani::is_available, 2, 1.55, shani::sha256;
     #[cfg(all(target_arch = "aarch64", target_endian = "little"))] Neon, neon::is_available, 4, 0.4, neon::sha256;
     Portable, has_sha_instructions, 1, 1.0, portable::<Sha256Algorithm>;

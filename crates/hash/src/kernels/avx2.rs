@@ -4,6 +4,7 @@
 //! in the first-level cache.
 
 use super::MAX_LANES;
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 pub(super) type V = __m256i;
@@ -126,4 +127,15 @@ fn rotl<const LEFT: i32, const RIGHT: i32>(a: V) -> V {
 #[target_feature(enable = "avx2")]
 pub(super) fn shr<const BITS: i32>(a: V) -> V {
     _mm256_srli_epi32::<BITS>(a)
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) fn keep(mut a: V) -> V {
+    // SAFETY: no instruction at all.
+    #[expect(unsafe_code, reason = "nothing else keeps the order of additions")]
+    unsafe {
+        asm!("/* {0} */", inout(ymm_reg) a, options(pure, nomem, nostack, preserves_flags));
+    }
+    a
 }

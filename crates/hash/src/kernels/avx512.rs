@@ -4,6 +4,7 @@
 //! 16 x 16 transposition in registers. Rotations and three-input bitwise functions are one instruction each.
 
 use super::MAX_LANES;
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 /// A word of each of 16 messages.
@@ -114,7 +115,7 @@ pub(super) fn add(a: V, b: V) -> V {
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn xor(a: V, b: V) -> V {
+pub(super) fn xor(a: V, b: V) -> V {
     _mm512_xor_si512(a, b)
 }
 
@@ -148,4 +149,15 @@ pub(super) fn rotl<const LEFT: i32, const RIGHT: i32>(a: V) -> V {
 #[target_feature(enable = "avx512f")]
 pub(super) fn shr<const BITS: u32>(a: V) -> V {
     _mm512_srli_epi32::<BITS>(a)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn keep(mut a: V) -> V {
+    // SAFETY: no instruction at all.
+    #[expect(unsafe_code, reason = "nothing else keeps the order of additions")]
+    unsafe {
+        asm!("/* {0} */", inout(zmm_reg) a, options(pure, nomem, nostack, preserves_flags));
+    }
+    a
 }

@@ -3,7 +3,7 @@
 //! For batches too small to fill 16 lanes. On processors that run 512-bit instructions as two halves this is no slower.
 
 use super::MAX_LANES;
-use super::avx2::{V, add, load_block, load_words, shr, splat, store_words, xor};
+use super::avx2::{V, add, keep, load_block, load_words, shr, splat, store_words, xor};
 use std::arch::x86_64::*;
 
 const LANES: usize = 8;

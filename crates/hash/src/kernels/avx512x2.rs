@@ -1,18 +1,18 @@
-//! SHA-256 of 32 messages: two times 16 AVX-512 lanes, in turn.
+//! 32 messages: two times 16 AVX-512 lanes, in turn.
 //!
-//! A round of SHA-256 is a long chain of operations, each of which waits for the one before it; where the vector units are as
-//! wide as the registers (Zen 5), that wait and not the work is what 16 lanes cost. A second set of lanes fills it. The
-//! schedule words of both do not fit into the registers, and reading them back from the first-level cache costs less than the
-//! wait: 7.4 GB/s instead of 5.6. SHA-1 loses by it (docs/measurements.md).
+//! A round is a chain of operations, each of which waits for the one before it; where the vector units are as wide as the
+//! registers (Zen 5), that wait and not the work is what 16 lanes cost. A second set of lanes fills it: 14.0 GB/s of SHA-1
+//! instead of 12.3, 7.6 of SHA-256 instead of 6.6 (docs/measurements.md).
 
 use super::MAX_LANES;
 use super::avx512::{self, Half};
+
 type V = [Half; 2];
 const LANES: usize = 32;
 
 pub(crate) use avx512::is_available;
 
-sha256_kernel!("avx512f,avx512bw", load_block);
+lane_kernels!("avx512f,avx512bw", load_block);
 
 /// # Safety
 /// Each pointer must lead to more than `block` blocks that can be read.
@@ -58,38 +58,24 @@ fn splat(word: u32) -> V {
     [avx512::splat(word); 2]
 }
 
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn add(a: V, b: V) -> V {
-    [avx512::add(a[0], b[0]), avx512::add(a[1], b[1])]
+/// Operations on both sets.
+macro_rules! on_both {
+    ($($name:ident$(<$($number:ident: $type:ty),+>)?($($argument:ident),+);)+) => {$(
+        #[inline]
+        #[target_feature(enable = "avx512f")]
+        fn $name$(<$(const $number: $type),+>)?($($argument: V),+) -> V {
+            [avx512::$name$(::<$($number),+>)?($($argument[0]),+), avx512::$name$(::<$($number),+>)?($($argument[1]),+)]
+        }
+    )+};
 }
 
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn xor3(a: V, b: V, c: V) -> V {
-    [avx512::xor3(a[0], b[0], c[0]), avx512::xor3(a[1], b[1], c[1])]
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn choose(a: V, b: V, c: V) -> V {
-    [avx512::choose(a[0], b[0], c[0]), avx512::choose(a[1], b[1], c[1])]
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn majority(a: V, b: V, c: V) -> V {
-    [avx512::majority(a[0], b[0], c[0]), avx512::majority(a[1], b[1], c[1])]
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn rotl<const LEFT: i32, const RIGHT: i32>(a: V) -> V {
-    [avx512::rotl::<LEFT, RIGHT>(a[0]), avx512::rotl::<LEFT, RIGHT>(a[1])]
-}
-
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn shr<const BITS: u32>(a: V) -> V {
-    [avx512::shr::<BITS>(a[0]), avx512::shr::<BITS>(a[1])]
+on_both! {
+    add(a, b);
+    xor(a, b);
+    xor3(a, b, c);
+    choose(a, b, c);
+    majority(a, b, c);
+    rotl<LEFT: i32, RIGHT: i32>(a);
+    shr<BITS: u32>(a);
+    keep(a);
 }

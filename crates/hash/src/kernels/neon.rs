@@ -2,6 +2,7 @@
 
 use super::MAX_LANES;
 use std::arch::aarch64::*;
+use std::arch::asm;
 
 type V = uint32x4_t;
 const LANES: usize = 4;
@@ -110,4 +111,15 @@ fn rotl<const LEFT: i32, const RIGHT: i32>(a: V) -> V {
 #[target_feature(enable = "neon")]
 fn shr<const BITS: i32>(a: V) -> V {
     vshrq_n_u32::<BITS>(a)
+}
+
+#[inline]
+#[target_feature(enable = "neon")]
+fn keep(mut a: V) -> V {
+    // SAFETY: no instruction at all.
+    #[expect(unsafe_code, reason = "nothing else keeps the order of additions")]
+    unsafe {
+        asm!("/* {0:v} */", inout(vreg) a, options(pure, nomem, nostack, preserves_flags));
+    }
+    a
 }

@@ -7,8 +7,12 @@
 //! - `V`, `LANES`; `load_words`, `store_words`: the first columns of the states to vectors and back
 //! - `unsafe load_block(pointers, i) -> [V; 16]`: word `w` of each lane's block `i`, in native order
 //! - `splat`, `add`, `xor`, `xor3`, `choose`, `majority`, `rotl::<L, R>` (left by `L` = right by `R`; `L + R = 32`), `shr::<N>`
+//! - `keep`: gives what it was given, and the compiler does not know that
 //!
-//! All rounds are unrolled, so that the sixteen schedule words and the state can live in registers.
+//! The message schedule lies in the first-level cache and is made 16 rounds ahead, so that the registers are the state's and the
+//! rounds can be loops of a few, which fit into what the processor keeps decoded. What a round waits for is the round before it:
+//! the shortest such chain is one rotation and one addition (SHA-1). Additions are commutative, and the compiler likes to
+//! order them otherwise; `keep` holds it to the order that is written. Measured: docs/measurements.md.
 
 /// SHA-256's constants (FIPS 180-4, 4.2.2).
 #[rustfmt::skip]
@@ -56,45 +60,53 @@ macro_rules! sha1_kernel {
         #[expect(unsafe_code, reason = "blocks are read through unchecked pointers")]
         unsafe fn sha1_lanes(rows: &mut [[u32; MAX_LANES]; 5], pointers: &[*const [u8; 64]; LANES], blocks: usize) {
             use $crate::kernels::rounds::K1;
-            let mut anchor = $crate::kernels::rounds::Anchor([0; 64]);
-            std::hint::black_box(&mut anchor);
             let mut state = load_words(rows);
             let [k0, k1, k2, k3] = [splat(K1[0]), splat(K1[1]), splat(K1[2]), splat(K1[3])];
+            // 80 words, and one that is made and not used.
+            let mut w = [splat(0); 81];
             for block in 0..blocks {
                 // SAFETY: `block` is less than `blocks`, which is how far each pointer may be read.
-                let mut w = unsafe { $load_block(pointers, block) };
+                let words = unsafe { $load_block(pointers, block) };
+                w[..16].copy_from_slice(&words);
                 let [mut a, mut b, mut c, mut d, mut e] = state;
+                // What the next words wait for, not by way of the cache.
+                let mut recent = [words[13], words[14], words[15]];
 
                 macro_rules! round {
-                    ($a:ident $b:ident $c:ident $d:ident $e:ident, $f:ident, $k:ident, $t:expr) => {
-                        if $t >= 16 {
-                            let mixed = xor(xor3(w[($t + 13) % 16], w[($t + 8) % 16], w[($t + 2) % 16]), w[$t % 16]);
-                            w[$t % 16] = rotl::<1, 31>(mixed);
+                    ($a:ident $b:ident $c:ident $d:ident $e:ident, $f:ident, $k:ident, $t:expr, $ahead:literal) => {
+                        let word = w[$t];
+                        if $ahead {
+                            let new = rotl::<1, 31>(xor(xor3(w[$t + 8], w[$t + 2], word), recent[0]));
+                            w[$t + 16] = new;
+                            recent = [recent[1], recent[2], new];
                         }
-                        let sum = add(add($e, add(w[$t % 16], $k)), $f($b, $c, $d));
+                        let sum = keep(add(keep(add($e, add(word, $k))), $f($b, $c, $d)));
                         $e = add(sum, rotl::<5, 27>($a));
                         $b = rotl::<30, 2>($b);
                     };
                 }
-                macro_rules! twenty {
-                    ($f:ident, $k:ident, $t:expr) => {
-                        twenty!(five: $f, $k, $t);
-                        twenty!(five: $f, $k, $t + 5);
-                        twenty!(five: $f, $k, $t + 10);
-                        twenty!(five: $f, $k, $t + 15);
-                    };
-                    (five: $f:ident, $k:ident, $t:expr) => {
-                        round!(a b c d e, $f, $k, $t);
-                        round!(e a b c d, $f, $k, $t + 1);
-                        round!(d e a b c, $f, $k, $t + 2);
-                        round!(c d e a b, $f, $k, $t + 3);
-                        round!(b c d e a, $f, $k, $t + 4);
+                macro_rules! five {
+                    ($f:ident, $k:ident, $t:expr, $ahead:literal) => {
+                        round!(a b c d e, $f, $k, $t, $ahead);
+                        round!(e a b c d, $f, $k, $t + 1, $ahead);
+                        round!(d e a b c, $f, $k, $t + 2, $ahead);
+                        round!(c d e a b, $f, $k, $t + 3, $ahead);
+                        round!(b c d e a, $f, $k, $t + 4, $ahead);
                     };
                 }
-                twenty!(choose, k0, 0);
-                twenty!(xor3, k1, 20);
-                twenty!(majority, k2, 40);
-                twenty!(xor3, k3, 60);
+                for i in 0..4 {
+                    five!(choose, k0, 5 * i, true);
+                }
+                for i in 4..8 {
+                    five!(xor3, k1, 5 * i, true);
+                }
+                for i in 8..12 {
+                    five!(majority, k2, 5 * i, true);
+                }
+                five!(xor3, k3, 60, true);
+                for i in 13..16 {
+                    five!(xor3, k3, 5 * i, false);
+                }
 
                 state = [add(state[0], a), add(state[1], b), add(state[2], c), add(state[3], d), add(state[4], e)];
             }
@@ -125,50 +137,53 @@ macro_rules! sha256_kernel {
         #[expect(unsafe_code, reason = "blocks are read through unchecked pointers")]
         unsafe fn sha256_lanes(rows: &mut [[u32; MAX_LANES]; 8], pointers: &[*const [u8; 64]; LANES], blocks: usize) {
             use $crate::kernels::rounds::K256;
-            let mut anchor = $crate::kernels::rounds::Anchor([0; 64]);
-            std::hint::black_box(&mut anchor);
             let mut state = load_words(rows);
+            let mut w = [splat(0); 64];
             for block in 0..blocks {
                 // SAFETY: `block` is less than `blocks`, which is how far each pointer may be read.
-                let mut w = unsafe { $load_block(pointers, block) };
+                let words = unsafe { $load_block(pointers, block) };
+                w[..16].copy_from_slice(&words);
                 let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = state;
+                // What the next words wait for, not by way of the cache.
+                let mut recent = [words[14], words[15]];
 
                 macro_rules! round {
-                    ($a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident, $t:expr) => {
-                        if $t >= 16 {
-                            let (older, newer) = (w[($t + 1) % 16], w[($t + 14) % 16]);
+                    ($a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident, $t:expr, $ahead:literal) => {
+                        let word = w[$t];
+                        if $ahead {
+                            let (older, newer) = (w[$t + 1], recent[0]);
                             let older = xor3(rotl::<25, 7>(older), rotl::<14, 18>(older), shr::<3>(older));
                             let newer = xor3(rotl::<15, 17>(newer), rotl::<13, 19>(newer), shr::<10>(newer));
-                            w[$t % 16] = add(add(w[$t % 16], older), add(w[($t + 9) % 16], newer));
+                            let new = add(add(add(word, older), w[$t + 9]), newer);
+                            w[$t + 16] = new;
+                            recent = [recent[1], new];
                         }
-                        let sum = add(add($h, add(w[$t % 16], splat(K256[$t]))), choose($e, $f, $g));
-                        let first = add(sum, xor3(rotl::<26, 6>($e), rotl::<21, 11>($e), rotl::<7, 25>($e)));
+                        let sum = keep(add(keep(add($h, add(word, splat(K256[$t])))), choose($e, $f, $g)));
+                        let first = keep(add(sum, xor3(rotl::<26, 6>($e), rotl::<21, 11>($e), rotl::<7, 25>($e))));
                         let second =
                             add(majority($a, $b, $c), xor3(rotl::<30, 2>($a), rotl::<19, 13>($a), rotl::<10, 22>($a)));
                         $d = add($d, first);
                         $h = add(first, second);
                     };
                 }
-                macro_rules! sixteen {
-                    ($t:expr) => {
-                        sixteen!(eight: $t);
-                        sixteen!(eight: $t + 8);
-                    };
-                    (eight: $t:expr) => {
-                        round!(a b c d e f g h, $t);
-                        round!(h a b c d e f g, $t + 1);
-                        round!(g h a b c d e f, $t + 2);
-                        round!(f g h a b c d e, $t + 3);
-                        round!(e f g h a b c d, $t + 4);
-                        round!(d e f g h a b c, $t + 5);
-                        round!(c d e f g h a b, $t + 6);
-                        round!(b c d e f g h a, $t + 7);
+                macro_rules! eight {
+                    ($t:expr, $ahead:literal) => {
+                        round!(a b c d e f g h, $t, $ahead);
+                        round!(h a b c d e f g, $t + 1, $ahead);
+                        round!(g h a b c d e f, $t + 2, $ahead);
+                        round!(f g h a b c d e, $t + 3, $ahead);
+                        round!(e f g h a b c d, $t + 4, $ahead);
+                        round!(d e f g h a b c, $t + 5, $ahead);
+                        round!(c d e f g h a b, $t + 6, $ahead);
+                        round!(b c d e f g h a, $t + 7, $ahead);
                     };
                 }
-                sixteen!(0);
-                sixteen!(16);
-                sixteen!(32);
-                sixteen!(48);
+                for i in 0..6 {
+                    eight!(8 * i, true);
+                }
+                for i in 6..8 {
+                    eight!(8 * i, false);
+                }
 
                 for (sum, word) in state.iter_mut().zip([a, b, c, d, e, f, g, h]) {
                     *sum = add(*sum, word);
@@ -178,11 +193,6 @@ macro_rules! sha256_kernel {
         }
     };
 }
-
-/// Has the compiler align the stack of a kernel that holds one, and with it the vectors that do not fit into registers. Without it
-/// they lay across two lines of the cache each, or not, by where the caller's stack was: 2.7 or 7.0 GB/s.
-#[repr(align(64))]
-pub(super) struct Anchor(#[expect(dead_code, reason = "only where it lies matters")] pub(super) [u8; 64]);
 
 /// Checks what a kernel is given: a run a lane, all equally long. Gives where the runs begin, and how many blocks each has.
 pub(super) fn checked<const LANES: usize>(runs: &[&[[u8; 64]]]) -> ([*const [u8; 64]; LANES], usize) {
