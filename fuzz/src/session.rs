@@ -113,8 +113,13 @@ impl Driver {
         let mut config = SwarmConfig::new(info.hashes(), [b'S'; 20]);
         config.trackers = vec![vec!["http://t.example/announce".to_owned(), "udp://u.example:1".to_owned()]];
         config.max_peers = 6;
-        config.order =
-            *u.choose(&[PickMode::RarestFirst, PickMode::RarestFirst, PickMode::Random, PickMode::Sequential])?;
+        config.order = *u.choose(&[
+            PickMode::RarestFirst,
+            PickMode::RarestFirst,
+            PickMode::Random,
+            PickMode::InOrder,
+            PickMode::Sequential,
+        ])?;
         config.listen_port = Some(6881);
         let seed: u16 = u.arbitrary()?;
         let rng = Rng::new(u64::from(seed));

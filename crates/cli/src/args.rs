@@ -170,6 +170,9 @@ pub(crate) struct DownloadArgs {
     #[arg(long)]
     pub(crate) list: bool,
     /// Fetch pieces in order
+    ///
+    /// So that what is there can be used from its beginning. Rare pieces come between, as long as others lack what lies ahead: who
+    /// only takes what all have by then is of use to nobody.
     #[arg(long)]
     pub(crate) sequential: bool,
     /// Go on seeding when done, until Ctrl-C

@@ -16,6 +16,7 @@
 
 mod choose;
 mod failed;
+mod in_order;
 mod run;
 
 use crate::open::{Block, OpenPiece};
@@ -36,7 +37,10 @@ pub enum PickMode {
     RarestFirst,
     /// Any, equally likely: what rarity is measured against.
     Random,
-    /// Those with the lowest numbers.
+    /// Those with the lowest numbers, and between them some that are rarer, where the peer has such: who fetches in order has
+    /// something for the others all the same.
+    InOrder,
+    /// Those with the lowest numbers, whatever others have: what [`InOrder`](Self::InOrder) is measured against.
     Sequential,
 }
 
@@ -77,6 +81,8 @@ pub struct PiecePicker {
     missing: u64,
     asked: u64,
     share_out: ShareOut,
+    /// [`PickMode::InOrder`]: rare pieces begun since the last that was next in order.
+    rare_begun: u32,
     rng: Rng,
 }
 
@@ -104,6 +110,7 @@ impl PiecePicker {
             missing: 0,
             asked: 0,
             share_out: ShareOut::default(),
+            rare_begun: 0,
             rng: rng.fork("picker"),
         };
         if picker.has_gaps {

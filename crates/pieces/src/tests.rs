@@ -51,7 +51,7 @@ enum Step {
     Leave { peer: usize },
     Has { peer: usize, piece: u32 },
     Lost { peer: usize, piece: u32 },
-    Pick { peer: usize, count: usize, sequential: bool, max_open: usize },
+    Pick { peer: usize, count: usize, mode: PickMode, max_open: usize },
     Receive { which: usize },
     Abandon { which: usize },
     Finish { which: usize, good: bool },
@@ -65,13 +65,20 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let peer = 0..PEERS;
     let piece = 0..12_u32;
+    let mode = prop::sample::select(vec![
+        PickMode::RarestFirst,
+        PickMode::RarestFirst,
+        PickMode::Random,
+        PickMode::InOrder,
+        PickMode::Sequential,
+    ]);
     prop_oneof![
         2 => (peer.clone(), prop_oneof![Just(u32::MAX), any::<u32>()]).prop_map(|(peer, pieces)| Step::Join { peer, pieces }),
         1 => peer.clone().prop_map(|peer| Step::Leave { peer }),
         2 => (peer.clone(), piece.clone()).prop_map(|(peer, piece)| Step::Has { peer, piece }),
         1 => (peer.clone(), piece.clone()).prop_map(|(peer, piece)| Step::Lost { peer, piece }),
-        8 => (peer.clone(), 0..8_usize, any::<bool>(), 0..6_usize)
-            .prop_map(|(peer, count, sequential, max_open)| Step::Pick { peer, count, sequential, max_open }),
+        8 => (peer.clone(), 0..8_usize, mode, 0..6_usize)
+            .prop_map(|(peer, count, mode, max_open)| Step::Pick { peer, count, mode, max_open }),
         8 => any::<usize>().prop_map(|which| Step::Receive { which }),
         2 => any::<usize>().prop_map(|which| Step::Abandon { which }),
         3 => (any::<usize>(), any::<bool>()).prop_map(|(which, good)| Step::Finish { which, good }),
@@ -139,7 +146,7 @@ impl Model {
     }
 
     /// Checks what was picked, block by block, and marks it.
-    fn picked(&mut self, peer: usize, count: usize, sequential: bool, max_open: usize, blocks: &[BlockRef]) {
+    fn picked(&mut self, peer: usize, count: usize, mode: PickMode, max_open: usize, blocks: &[BlockRef]) {
         let bits = self.peers[peer].clone().unwrap();
         let endgame = self.missing().iter().all(|block| self.asked.contains_key(block));
         let held_up = self.open() >= max_open && !self.slow.is_empty();
@@ -157,11 +164,18 @@ impl Model {
             } else if !self.is_open(piece) {
                 assert!(self.open() < max_open, "too many pieces are open");
                 let closed = self.closed_for(&bits);
-                if sequential {
-                    assert_eq!(closed.first(), Some(&piece), "the lowest comes first");
-                } else if self.have.count() >= 4 {
-                    let rarest = closed.iter().map(|&piece| self.availability(piece)).min();
-                    assert_eq!(rarest, Some(self.availability(piece)), "the rarest comes first");
+                let rarity = self.availability(piece);
+                match mode {
+                    PickMode::Sequential => assert_eq!(closed.first(), Some(&piece), "the lowest comes first"),
+                    PickMode::InOrder => {
+                        let next = closed[0];
+                        assert!(piece == next || rarity < self.availability(next), "in order, or rarer");
+                    }
+                    PickMode::RarestFirst if self.have.count() >= 4 => {
+                        let rarest = closed.iter().map(|&piece| self.availability(piece)).min();
+                        assert_eq!(rarest, Some(rarity), "the rarest comes first");
+                    }
+                    PickMode::RarestFirst | PickMode::Random => {}
                 }
             }
             self.asked.entry(block).or_default().insert(peer);
@@ -217,13 +231,12 @@ fn run(steps: Vec<Step>, seed: u64) {
                     picker.peer_lost(PieceIndex(piece));
                 }
             }
-            Step::Pick { peer, count, sequential, max_open } => {
+            Step::Pick { peer, count, mode, max_open } => {
                 let Some(bits) = &model.peers[peer] else { continue };
-                let mode = if sequential { PickMode::Sequential } else { PickMode::RarestFirst };
                 let mut out = Vec::new();
                 picker.pick(PeerSlot(peer as u32), bits, count, mode, max_open, &mut out);
                 assert!(out.len() <= count);
-                model.picked(peer, count, sequential, max_open, &out);
+                model.picked(peer, count, mode, max_open, &out);
             }
             Step::Receive { which } => {
                 let outstanding = model.outstanding();
@@ -436,6 +449,27 @@ fn sequential_mode_goes_from_the_lowest_up() {
     out.clear();
     picker.pick(PeerSlot(2), &Bitfield::full(200), 2, PickMode::Sequential, ALL, &mut out);
     assert_eq!(out.iter().map(|block| block.piece.0).collect::<Vec<_>>(), [0, 0]);
+}
+
+#[test]
+fn in_order_two_of_three_pieces_are_rare_ones_where_there_are_such() {
+    let layout = Layout::contiguous(16_384, &[16_384 * 40]).unwrap();
+    let all = Bitfield::full(40);
+    let begun = |others: Bitfield| {
+        // Those that come first of all are random ones.
+        let mut picker = PiecePicker::new(&layout, bits(40, 36..40), &all, Rng::new(3));
+        picker.peer_joined(&all);
+        picker.peer_joined(&others);
+        let mut out = Vec::new();
+        picker.pick(PeerSlot(1), &all, 12, PickMode::InOrder, ALL, &mut out);
+        out.iter().map(|block| block.piece.0).collect::<Vec<_>>()
+    };
+    assert_eq!(begun(all.clone()), Vec::from_iter(0..12), "nothing is rarer than the next");
+    // Others are where we are: what they have not reached yet is rarer.
+    let begun = begun(bits(40, 0..20));
+    let next: Vec<u32> = begun.iter().copied().filter(|&piece| piece < 20).collect();
+    assert_eq!(next, [0, 1, 2, 3], "{begun:?}");
+    assert!(begun.chunks(3).all(|three| three[0] >= 20 && three[1] >= 20), "{begun:?}");
 }
 
 #[test]

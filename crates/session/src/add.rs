@@ -42,7 +42,7 @@ pub enum Mode {
         overwrite: bool,
         /// Name files so that Windows takes them, too.
         portable: bool,
-        /// Fetch pieces in order.
+        /// Fetch pieces in order, with rare ones between ([`PickMode::InOrder`](shoal_pieces::PickMode::InOrder)).
         sequential: bool,
         /// Which files.
         select: SelectFiles,

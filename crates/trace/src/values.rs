@@ -37,7 +37,7 @@ words! {
     Source { 0 User, 1 Link, 2 Lan, 3 Tracker, 4 Dht, 5 Pex, 6 Incoming }
     Direction { 0 Incoming, 1 Outgoing }
     DialFailure { 0 Refused, 1 Silent, 2 NoRoute, 3 Broke }
-    PickMode { 0 RarestFirst, 1 Random, 2 Sequential }
+    PickMode { 0 RarestFirst, 1 Random, 2 Sequential, 3 InOrder }
     SourceErrorKind {
         0 NoRoute, 1 Dns, 2 Clock, 3 Tls, 4 Forbidden, 5 Refusal, 6 Nonsense, 7 Refused, 8 Silent, 9 Unusable,
     }

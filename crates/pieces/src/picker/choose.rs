@@ -64,6 +64,7 @@ impl PiecePicker {
                     self.take(piece, peer, enough, out);
                 }
             }
+            PickMode::InOrder => self.pick_in_order(peer, bits, enough, max_open, out),
             PickMode::Sequential => {
                 while out.len() < enough {
                     let open = self.partial.iter().copied().find(|&piece| bits.get(piece));
@@ -93,7 +94,7 @@ impl PiecePicker {
         found.into_iter().map(|(_, _, piece)| piece).collect()
     }
 
-    fn take_all(&mut self, pieces: &[PieceIndex], peer: PeerSlot, enough: usize, out: &mut Vec<BlockRef>) {
+    pub(super) fn take_all(&mut self, pieces: &[PieceIndex], peer: PeerSlot, enough: usize, out: &mut Vec<BlockRef>) {
         for &piece in pieces {
             if out.len() >= enough {
                 return;
@@ -136,7 +137,7 @@ impl PiecePicker {
 
     /// The rarest closed piece that the peer has, or at the very beginning a random one. `place` is where the last search
     /// of this pick ended: pieces before it are none of the peer's.
-    fn next_by_rarity(&mut self, bits: &Bitfield, place: &mut usize) -> Option<PieceIndex> {
+    pub(super) fn next_by_rarity(&mut self, bits: &Bitfield, place: &mut usize) -> Option<PieceIndex> {
         let order = self.availability.rarest_first();
         if order.is_empty() {
             return None;

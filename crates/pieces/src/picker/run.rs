@@ -65,7 +65,7 @@ impl PiecePicker {
     ) -> Option<PieceIndex> {
         let partial = self.partial.iter().copied().find(|&piece| bits.get(piece));
         let may_begin = self.open_wanted < max_open;
-        if mode == PickMode::Sequential {
+        if matches!(mode, PickMode::InOrder | PickMode::Sequential) {
             let closed = if may_begin { self.lowest_closed(bits) } else { None };
             return partial.into_iter().chain(closed).min();
         }

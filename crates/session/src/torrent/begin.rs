@@ -72,7 +72,7 @@ impl NewTorrent {
             lan: shared.lan.is_some(),
             trackers,
             web_seeds: web_seeds.clone(),
-            order: if sequential { PickMode::Sequential } else { PickMode::RarestFirst },
+            order: if sequential { PickMode::InOrder } else { PickMode::RarestFirst },
             serve_only,
             max_peers: shared.config.max_connections_per_torrent,
             dht: shared.dht.is_some(),

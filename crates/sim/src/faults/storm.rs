@@ -103,7 +103,7 @@ impl Storm {
         let magnet = rng.chance(0.3);
         let mut setup = PeerSetup {
             magnet,
-            order: if rng.chance(0.2) { PickMode::Sequential } else { PickMode::RarestFirst },
+            order: if rng.chance(0.2) { PickMode::InOrder } else { PickMode::RarestFirst },
             // Without the extension protocol nobody gives it the info dictionary.
             plain: !magnet && rng.chance(0.15),
             up: rng.chance(0.15).then(|| pick(rng, &[20_000, 200_000])),

@@ -150,7 +150,7 @@ pub(super) fn all() -> Vec<Named> {
                 swarm.seed(LINE);
                 swarm.leeches(1, LINE);
                 swarm.peer(
-                    PeerSetup { order: shoal_pieces::PickMode::Sequential, ..PeerSetup::default() },
+                    PeerSetup { order: shoal_pieces::PickMode::InOrder, ..PeerSetup::default() },
                     LINE,
                     Time::ZERO,
                 );
