@@ -77,7 +77,8 @@ pub(super) fn hash_pieces(
     };
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| Worker::new(&job).run(&next));
+            let thread = std::thread::Builder::new().name("hash".into());
+            thread.spawn_scoped(scope, || Worker::new(&job).run(&next)).expect("a thread, as ever when one is started");
         }
     });
     let took = began.elapsed();
