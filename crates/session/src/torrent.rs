@@ -12,13 +12,16 @@
 
 mod begin;
 mod effects;
+mod end;
 mod files;
 mod leaves;
+mod peers;
 mod report;
 mod trace;
 mod web_seeds;
 
 pub(crate) use begin::NewTorrent;
+pub(crate) use files::TorrentFiles;
 pub(crate) use report::{Events, Report};
 
 use crate::add::Files;
@@ -26,15 +29,12 @@ use crate::claims::Claim;
 use crate::dialer::DialError;
 use crate::error::SessionError;
 use crate::host::ToHost;
-use crate::peer::{self, Connection, Opened, Ports};
+use crate::peer::{Connection, Opened, Ports};
 use crate::pool::Block;
 use crate::progress::{Diagnosis, TorrentEvent};
 use crate::registry::Registered;
 use crate::session::Shared;
 use files::{Checking, Flushed, Opening, Purpose, Ready};
-
-pub(crate) use files::TorrentFiles;
-use shoal_discovery::networks::{Scope, peer_allowed};
 use shoal_machine::{Effects, Machine};
 use shoal_metainfo::{Info, InfoHashes, PieceLayers};
 use shoal_storage::Lock;
@@ -42,7 +42,6 @@ use shoal_swarm::{
     AnnounceReply, AnnounceRequest, Direction, Effect, Event, HostEvent, PeerKey, Source, SourceError, Swarm, SwarmKey,
     TrackerKey,
 };
-use shoal_wire::{Extended, Limits, Message};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -342,88 +341,6 @@ impl TorrentTask {
         }
     }
 
-    fn receive_batch(&mut self, batch: FromPeer) {
-        match batch {
-            FromPeer::Connected(peer, connection) => {
-                let (addr, direction, handshake) = (connection.addr, connection.direction, connection.handshake);
-                self.connections.insert(peer, *connection);
-                self.tell_host(HostEvent::Opened(self.key));
-                self.feed(Event::Connected { peer, addr, direction, handshake });
-            }
-            FromPeer::Events(peer, events) => self.receive_events(peer, events),
-            FromPeer::Fetched(events) => self.fetched(events),
-            FromPeer::Gone(peer) => {
-                self.closing.remove(&peer);
-                if self.connections.remove(&peer).is_some() {
-                    self.tell_host(HostEvent::Closed(self.key));
-                    self.feed(Event::Disconnected { peer });
-                }
-            }
-        }
-        // A batch may ask for much: its answers should not wait for the next.
-        self.carry_out();
-    }
-
-    fn receive_events(&mut self, peer: PeerKey, events: Vec<Event<Block>>) {
-        for event in events {
-            if self.closing.contains(&peer) {
-                return;
-            }
-            let Some(connection) = self.connections.get_mut(&peer) else { return };
-            let event = match event {
-                Event::Block { block, .. } if !connection.grants.arrived(block) => {
-                    let raw = shoal_wire::RawBlock { piece: block.piece.0, begin: block.begin, length: block.length };
-                    Event::Unrequested { peer, block: raw }
-                }
-                Event::Message { peer, mut message } => {
-                    self.leave_out_forbidden(&mut message);
-                    Event::Message { peer, message }
-                }
-                Event::UploadFailed { block, lost: true, .. } => {
-                    // Its journal's lock may be held by a sync, so not on this thread.
-                    if let Some(files) = self.files.clone() {
-                        self.shared.disk.run(move || files.lost(block.piece));
-                    }
-                    event
-                }
-                other => other,
-            };
-            self.feed(event);
-        }
-    }
-
-    /// Peers that other peers name are bound by the rule on private networks.
-    fn leave_out_forbidden(&self, message: &mut Message) {
-        if let Message::Extended { message: Extended::Pex(pex), .. } = message {
-            let config = &self.shared.config;
-            let by = if config.lan_only { Scope::Private } else { Scope::Public };
-            pex.added.retain(|peer| peer_allowed(by, peer.addr, config.allow_private_networks));
-        }
-    }
-
-    fn connect(&mut self, opened: Opened, direction: Direction) {
-        let peer = PeerKey(self.next_peer);
-        // 2^32 connections of one torrent take years; the machine must never see a number twice.
-        let Some(next) = self.next_peer.checked_add(1) else { return };
-        self.next_peer = next;
-        let limits = match &self.files {
-            Some(files) => Limits::for_pieces(files.storage.layout().pieces()),
-            None => Limits::UNKNOWN,
-        };
-        let ports = self.ports.clone();
-        let mine = self.handshake(opened.handshake.info_hash);
-        let timeout = self.shared.config.handshake_timeout;
-        self.tasks.spawn(async move {
-            if direction == Direction::Incoming {
-                let sent = tokio::time::timeout(timeout, opened.stream.write_all(&mine.encode())).await;
-                if !matches!(sent, Ok(Ok(()))) {
-                    return;
-                }
-            }
-            peer::run(peer, opened, direction, limits, ports).await;
-        });
-    }
-
     /// Where the files are, or will be.
     pub(super) fn place(&self) -> Files {
         self.place.clone()
@@ -525,70 +442,5 @@ impl TorrentTask {
         } else {
             self.stopped = !self.opening;
         }
-    }
-
-    /// Closes everything and waits for it.
-    async fn end(mut self, mut queues: Queues) {
-        self.tell_host(HostEvent::Left(self.key));
-        self.withdraw_from_lan();
-        self.requests.shutdown().await;
-        for (peer, connection) in &self.connections {
-            // Who was told to close still sends what was ordered before, such as the last pieces that we have.
-            if !self.closing.contains(peer) {
-                connection.outbox.close();
-                connection.stream.close();
-            }
-        }
-        self.connections.clear();
-        while self.opening || self.storing > 0 || self.flushing || self.finishing {
-            match queues.inbox.recv().await {
-                Some(ToTorrent::Stored(_)) => self.storing -= 1,
-                Some(ToTorrent::Opened(opened)) => {
-                    self.opening = false;
-                    self.files = self.files.or(opened.ok().map(|ready| Arc::new(ready.files)));
-                }
-                Some(ToTorrent::Flushed(_)) => self.flushing = false,
-                Some(ToTorrent::Finished(flushed, Ok(()))) => self.finished(flushed, Ok(())),
-                Some(ToTorrent::Finished(_, Err(_))) => self.finishing = false,
-                Some(_) => {}
-                // We hold a sender ourselves, so this does not come.
-                None => break,
-            }
-        }
-        let joined = async {
-            loop {
-                tokio::select! {
-                    ended = self.tasks.join_next() => if ended.is_none() { break },
-                    // Nobody waits in vain to hand on a batch.
-                    batch = queues.batches.recv() => if let Some(FromPeer::Connected(_, connection)) = batch {
-                        connection.outbox.close();
-                        connection.stream.close();
-                    },
-                }
-            }
-        };
-        // What is left sits in a handshake.
-        let _ = tokio::time::timeout(JOIN_TIMEOUT, joined).await;
-        self.tasks.shutdown().await;
-        if let Some(trace) = self.trace.take() {
-            let written = tokio::task::spawn_blocking(move || trace.finish()).await;
-            // A panic there is ours and is not hidden.
-            if let Err(reason) = written.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())) {
-                self.report.event(TorrentEvent::TraceEnded { reason });
-            }
-        }
-        if let Some(files) = self.files.take() {
-            let (done, closed) = oneshot::channel();
-            let now = self.shared.clock.now();
-            self.shared.disk.run(move || {
-                files.stop(now);
-                let _ = done.send(());
-            });
-            // An error means that the disk threads have ended, which they do after us.
-            let _ = closed.await;
-        }
-        // Another process, or torrent, may have it now.
-        drop((self.lock.take(), self.claim.take()));
-        self.report.stopped(self.swarm.progress());
     }
 }
