@@ -6,7 +6,7 @@
 
 use crate::NodeId;
 use shoal_machine::Time;
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
 
 /// Where a happening stands in the order of all.
@@ -22,61 +22,63 @@ pub(crate) struct Key {
 /// happenings, which fit into a core's own cache.
 const SPAN_US: u64 = 1 << 10;
 
-/// All happenings that are to come. Those of the present span of time are a heap; those of each later span lie unordered until
-/// their time comes, so that most are put away and taken up in one step. What happens lies beside its key: keys are small and
-/// move often.
+/// All happenings that are to come. Those of the present span of time are a heap; those of each later span lie one behind the
+/// other until their time comes, so that most are put away and taken up in one step, and in order of memory.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     span_us: u64,
     /// Ends before `horizon`.
-    near: BinaryHeap<Reverse<Entry>>,
+    near: BinaryHeap<Entry<T>>,
     /// Number of the first span that is not in `near`.
     horizon: u64,
-    far: BTreeMap<u64, Vec<Entry>>,
-    /// Empty: the room of a span that is over.
-    spare: Vec<Entry>,
-    whats: Vec<Option<T>>,
-    free: Vec<Slot>,
+    far: BTreeMap<u64, Vec<Entry<T>>>,
+    /// Empty: the room of spans that are over.
+    spare: Vec<Vec<Entry<T>>>,
 }
 
-/// A key and a place in `whats`.
-type Entry = (Key, Slot);
-type Slot = u32;
+/// Rooms that are kept. Chosen: what is sent arrives in the next span or in one soon after it.
+const MAX_SPARE: usize = 4;
+
+/// Something to happen; the greatest is what happens first.
+#[derive(Debug)]
+struct Entry<T> {
+    key: Key,
+    what: T,
+}
+
+impl<T> PartialEq for Entry<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl<T> Eq for Entry<T> {}
+
+impl<T> PartialOrd for Entry<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> Ord for Entry<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.key.cmp(&self.key)
+    }
+}
 
 impl<T> Queue<T> {
     pub(crate) const fn new() -> Self {
-        Queue {
-            span_us: SPAN_US,
-            near: BinaryHeap::new(),
-            horizon: 0,
-            far: BTreeMap::new(),
-            spare: Vec::new(),
-            whats: Vec::new(),
-            free: Vec::new(),
-        }
+        Queue { span_us: SPAN_US, near: BinaryHeap::new(), horizon: 0, far: BTreeMap::new(), spare: Vec::new() }
     }
 
     pub(crate) fn push(&mut self, key: Key, what: T) {
-        let slot = match self.free.pop() {
-            Some(slot) => {
-                self.whats[slot as usize] = Some(what);
-                slot
-            }
-            None => {
-                self.whats.push(Some(what));
-                Slot::try_from(self.whats.len() - 1).expect("memory ends before four billion happenings")
-            }
-        };
-        self.place((key, slot));
-    }
-
-    fn place(&mut self, entry: Entry) {
-        let span = entry.0.at.as_micros() / self.span_us;
+        let entry = Entry { key, what };
+        let span = key.at.as_micros() / self.span_us;
         if span < self.horizon {
-            self.near.push(Reverse(entry));
-        } else if span <= self.horizon + 1 {
+            self.near.push(entry);
+        } else if span < self.horizon + MAX_SPARE as u64 {
             // Most go here, and room for many costs time to get.
-            self.far.entry(span).or_insert_with(|| std::mem::take(&mut self.spare)).push(entry);
+            self.far.entry(span).or_insert_with(|| self.spare.pop().unwrap_or_default()).push(entry);
         } else {
             self.far.entry(span).or_default().push(entry);
         }
@@ -86,7 +88,7 @@ impl<T> Queue<T> {
         if self.near.is_empty() {
             let (span, entries) = self.far.pop_first()?;
             self.horizon = span + 1;
-            self.near = entries.into_iter().map(Reverse).collect();
+            self.near = entries.into();
         }
         self.pop_near()
     }
@@ -97,46 +99,43 @@ impl<T> Queue<T> {
             return;
         }
         let far = std::mem::take(&mut self.far).into_values().flatten();
-        let all: Vec<Entry> = far.chain(self.near.drain().map(|Reverse(entry)| entry)).collect();
+        let all: Vec<Entry<T>> = far.chain(self.near.drain()).collect();
         (self.span_us, self.horizon) = (span_us, 0);
-        all.into_iter().for_each(|entry| self.place(entry));
+        all.into_iter().for_each(|Entry { key, what }| self.push(key, what));
     }
 
     /// Moves what is left of the present span, or else all of the next one, to `out`: in the order of nodes, and for each node
     /// in that of time. What is pushed into this span from now on is [near](Queue::pop_near).
     pub(crate) fn take_span(&mut self, out: &mut Vec<(Key, T)>) {
-        let mut entries: Vec<Entry> = self.near.drain().map(|Reverse(entry)| entry).collect();
+        let mut entries: Vec<Entry<T>> = std::mem::take(&mut self.near).into_vec();
         if entries.is_empty()
             && let Some((span, next)) = self.far.pop_first()
         {
             self.horizon = span + 1;
             entries = next;
         }
-        entries.sort_unstable_by_key(|(key, _)| (key.to, key.at, key.from, key.sequence));
-        // All at once: each lies somewhere else in memory, and none of these steps waits for another.
-        out.extend(entries.iter().filter_map(|&(key, slot)| Some((key, self.whats[slot as usize].take()?))));
-        self.free.extend(entries.iter().map(|&(_, slot)| slot));
-        entries.clear();
-        self.spare = entries;
+        entries.sort_unstable_by_key(|Entry { key, .. }| (key.to, key.at, key.from, key.sequence));
+        out.extend(entries.drain(..).map(|Entry { key, what }| (key, what)));
+        if self.spare.len() < MAX_SPARE {
+            self.spare.push(entries);
+        }
     }
 
     /// The key of the next happening that is near.
     pub(crate) fn near_key(&self) -> Option<&Key> {
-        self.near.peek().map(|Reverse((key, _))| key)
+        self.near.peek().map(|entry| &entry.key)
     }
 
     /// Takes the next happening that is near.
     pub(crate) fn pop_near(&mut self) -> Option<(Key, T)> {
-        let Reverse((key, slot)) = self.near.pop()?;
-        self.free.push(slot);
-        self.whats[slot as usize].take().map(|what| (key, what))
+        self.near.pop().map(|Entry { key, what }| (key, what))
     }
 
     /// When the next happening is.
     pub(crate) fn next_at(&self) -> Option<Time> {
         match self.near.peek() {
-            Some(Reverse((key, _))) => Some(key.at),
-            None => self.far.first_key_value()?.1.iter().map(|(key, _)| key.at).min(),
+            Some(entry) => Some(entry.key.at),
+            None => self.far.first_key_value()?.1.iter().map(|entry| entry.key.at).min(),
         }
     }
 }

@@ -41,6 +41,8 @@ struct Known {
     failures: u32,
     /// It said that it has everything.
     seed: bool,
+    /// How well it goes with our own address (BEP 40), once that was found out; holds while `AddressBook::ours` does.
+    rank: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +71,8 @@ pub(crate) struct AddressBook {
     due: Cell<Option<(bool, Option<Time>)>>,
     /// The most trusted source for whose addresses no room could be made since the last change.
     no_room: Option<Source>,
+    /// Our own address by which those of each [kind](kind_of) are ranked.
+    ours: [Option<SocketAddr>; KINDS],
     rng: Rng,
     dialing: usize,
     /// Addresses kept, at most.
@@ -83,6 +87,13 @@ pub(crate) fn is_one_hosts(ip: IpAddr) -> bool {
         IpAddr::V6(ip) => !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()),
     }
 }
+
+/// Our own address is the same for all that are of one kind: of a family, and of the internet or not.
+fn kind_of(ip: IpAddr) -> usize {
+    usize::from(ip.is_ipv4()) * 2 + usize::from(is_one_hosts(ip))
+}
+
+const KINDS: usize = 4;
 
 /// Whether an address can be a peer's at all.
 fn is_dialable(addr: SocketAddr) -> bool {
@@ -102,6 +113,7 @@ impl AddressBook {
             private: false,
             due: Cell::new(None),
             no_room: None,
+            ours: [None; KINDS],
             rng,
             dialing: 0,
             most: MAX_KNOWN,
@@ -164,7 +176,7 @@ impl AddressBook {
         }
         let tries = self.bounds.entered(addr, namer).unwrap_or(Tries { count: 0, since: now });
         let state = State::Idle { not_before: now };
-        self.known.insert(addr, Known { source, namer, state, tries, failures: 0, seed: false });
+        self.known.insert(addr, Known { source, namer, state, tries, failures: 0, seed: false, rank: None });
         self.changed();
     }
 
@@ -208,16 +220,20 @@ impl AddressBook {
         if self.next_time(seeds_too).is_none_or(|due| due > now) {
             return None;
         }
-        // Our address is the same for all of a kind; finding it out is a vote.
-        let mut known_ours: [Option<Option<SocketAddr>>; 4] = [None; 4];
-        let mut ours = |ip: IpAddr| {
-            let kind = usize::from(ip.is_ipv4()) * 2 + usize::from(is_one_hosts(ip));
-            *known_ours[kind].get_or_insert_with(|| ours(ip))
-        };
+        let (mut asked, mut differs) = ([false; KINDS], [false; KINDS]);
         type Rank = (Source, u32, Reverse<Option<u32>>);
         let mut best: Option<(Rank, SocketAddr)> = None;
         let mut ties = 0_u64;
         for (&addr, known) in &mut self.known {
+            let kind = kind_of(addr.ip());
+            if !std::mem::replace(&mut asked[kind], true) {
+                // It seldom changes; finding it out is a vote.
+                let ours = ours(addr.ip());
+                differs[kind] = std::mem::replace(&mut self.ours[kind], ours) != ours;
+            }
+            if differs[kind] {
+                known.rank = None;
+            }
             if !known.may_dial(now) || (known.seed && !seeds_too) {
                 continue;
             }
@@ -225,8 +241,8 @@ impl AddressBook {
             if best.is_some_and(|((source, failures, _), _)| (source, failures) < key) {
                 continue;
             }
-            let rank = ours(addr.ip()).and_then(|ours| priority(ours, addr));
-            let key = (key.0, key.1, Reverse(rank));
+            known.rank = known.rank.or_else(|| priority(self.ours[kind]?, addr));
+            let key = (key.0, key.1, Reverse(known.rank));
             match &best {
                 Some((held, _)) if *held < key => {}
                 Some((held, _)) if *held == key => {

@@ -18,6 +18,7 @@ mod leaf_server;
 mod leaves;
 mod metadata;
 mod peer;
+mod peers;
 mod pex;
 mod priority;
 mod rate;

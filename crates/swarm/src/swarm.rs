@@ -33,6 +33,7 @@ use crate::config::SwarmConfig;
 use crate::event::{Credit, Demand, Effect, Event, Notice, PeerKey, Source};
 use crate::metadata::MetadataFetch;
 use crate::peer::{Peer, PeerPieces};
+use crate::peers::Peers;
 use crate::rate::Rate;
 use crate::reach::Reach;
 use crate::seek::SeekSchedule;
@@ -41,7 +42,7 @@ use crate::slots::SlotSearch;
 use crate::web_seeds::{WebSeed, WebSeeds};
 use shoal_layout::PieceIndex;
 use shoal_machine::{Effects, Machine, Rng, Time};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 use transfer::Transfer;
 use uploads::UploadTurn;
@@ -70,7 +71,7 @@ pub struct Swarm<P> {
     config: SwarmConfig,
     now: Time,
     phase: Phase<P>,
-    peers: BTreeMap<PeerKey, Peer>,
+    peers: Peers,
     addresses: AddressBook,
     /// How dials ended.
     reach: Reach,
@@ -99,7 +100,7 @@ pub struct Swarm<P> {
     /// Payload that came and was thrown away: corrupt, twice, or never asked for.
     wasted: u64,
     /// Peers whose requests and uploads are to be looked at when the event is handled.
-    touched: BTreeSet<PeerKey>,
+    touched: Vec<PeerKey>,
     /// All of them are.
     touch_all: bool,
     /// Web seeds may be asked for more.
@@ -130,7 +131,7 @@ impl<P> Swarm<P> {
         Swarm {
             now: Time::ZERO,
             phase,
-            peers: BTreeMap::new(),
+            peers: Peers::default(),
             reach: Reach::default(),
             web_seeds: WebSeeds::new(&config.web_seeds, rng.fork("web seeds")),
             addresses: AddressBook::new(config.own_addresses.clone(), config.near_only, rng.fork("addresses"))
@@ -150,7 +151,7 @@ impl<P> Swarm<P> {
             upload: Rate::new(Time::ZERO),
             moved: None,
             wasted: 0,
-            touched: BTreeSet::new(),
+            touched: Vec::new(),
             touch_all: false,
             touch_fetches: false,
             rivals_changed: false,
@@ -232,7 +233,8 @@ impl<P> Swarm<P> {
     fn work(&mut self, out: &mut Effects<Effect<P>>) {
         let fetches = std::mem::take(&mut self.touch_fetches) | self.touch_all;
         if std::mem::take(&mut self.touch_all) {
-            self.touched = self.peers.keys().copied().collect();
+            self.touched.clear();
+            self.touched.extend(self.peers.keys());
         }
         if std::mem::take(&mut self.rivals_changed)
             && let Phase::Transfer(transfer) = &mut self.phase
@@ -244,11 +246,18 @@ impl<P> Swarm<P> {
             // Those that keep us waiting choose last: what was taken back from one would else be asked of it again,
             // and again, while others have it (the simulator's storm 312: the last piece, for ten minutes).
             let is_late = |key: &PeerKey| self.peers.get(key).is_some_and(|peer| peer.snubbing);
-            let (late, first): (Vec<_>, Vec<_>) = std::mem::take(&mut self.touched).into_iter().partition(is_late);
-            for key in first.into_iter().chain(late) {
+            let mut touched = std::mem::take(&mut self.touched);
+            touched.sort_unstable();
+            touched.dedup();
+            let late: Vec<PeerKey> = touched.extract_if(.., |key| is_late(key)).collect();
+            for key in touched.drain(..).chain(late) {
                 self.update_interest(key, out);
                 self.fill_pipeline(key, out);
                 self.ask_hashes(key, out);
+            }
+            if self.touched.is_empty() {
+                // Its room is used again.
+                self.touched = touched;
             }
         }
         if fetches {
@@ -260,7 +269,10 @@ impl<P> Swarm<P> {
     }
 
     fn touch(&mut self, key: PeerKey) {
-        self.touched.insert(key);
+        // Most events touch one peer, some of them several times.
+        if self.touched.last() != Some(&key) {
+            self.touched.push(key);
+        }
     }
 
     /// Panics if what the module's head states does not hold.

@@ -241,7 +241,7 @@ impl<P> Swarm<P> {
 
     fn forget(&mut self, key: PeerKey) -> bool {
         let Some(peer) = self.peers.remove(&key) else { return false };
-        self.touched.remove(&key);
+        self.touched.retain(|&touched| touched != key);
         self.choker.left(key);
         self.rivals_changed = true;
         self.peer_changes += 1;

@@ -88,8 +88,10 @@ impl<P> Swarm<P> {
             if added.is_empty() && dropped.is_empty() {
                 continue;
             }
-            peer.pex.told.retain(|addr| !dropped.contains(addr));
-            peer.pex.told.extend(&added);
+            for addr in &dropped {
+                peer.pex.told.remove(addr);
+            }
+            added.iter().for_each(|&addr| peer.pex.told.insert(addr));
             peer.pex.next = Some(now + pex::INTERVAL);
             peer.last_sent = now;
             let added = added.into_iter().map(|addr| PexPeer { addr, flags: listening[&addr] }).collect();

@@ -6,7 +6,7 @@ use crate::event::PeerKey;
 use crate::layers::{LayerFetch, LayerTrees};
 use crate::leaf_server::LeafServer;
 use crate::leaves::{Doubts, KnownLeaves};
-use crate::peer::Peer;
+use crate::peers::Peers;
 use shoal_layout::{BlockRef, Layout, PieceIndex, Selection};
 use shoal_machine::{Rng, Time};
 use shoal_metainfo::{Info, PieceLayers};
@@ -215,7 +215,7 @@ impl<P> Transfer<P> {
         self.picker.set_wanted(&wanted);
     }
 
-    pub(super) fn check_invariants(&self, peers: &BTreeMap<PeerKey, Peer>) {
+    pub(super) fn check_invariants(&self, peers: &Peers) {
         let layout = self.info.layout();
         self.picker.check_invariants();
         let held: u64 = self.assembly.values().flat_map(BTreeMap::keys).count() as u64;
