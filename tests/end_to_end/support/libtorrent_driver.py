@@ -1,6 +1,6 @@
 """libtorrent, driven by the end-to-end tests: one torrent, TCP only, no discovery but trackers and named peers.
 
-libtorrent_driver.py run JSON      seed or fetch until killed; prints one JSON event a line: metadata, finished, error
+libtorrent_driver.py run JSON      seed or fetch until killed; prints one JSON event a line: metadata, finished, error, hashes
 libtorrent_driver.py dht JSON      nodes of a DHT of their own until killed; prints `ready` with their addresses
 libtorrent_driver.py create JSON   write a torrent file
 libtorrent_driver.py show FILE     print one JSON object: the info hashes, the name, the files without padding
@@ -62,6 +62,8 @@ def run(job):
                 say(event="metadata", **hashes(handle.torrent_file()))
             elif isinstance(a, lt.torrent_finished_alert):
                 say(event="finished", at=time.monotonic())
+            elif job.get("tell_hashes") and isinstance(a, lt.peer_log_alert) and "HASHES" in a.message():
+                say(event="hashes", message=a.message())
             elif isinstance(a, (lt.torrent_error_alert, lt.file_error_alert, lt.listen_failed_alert,
                                 lt.hash_failed_alert, lt.metadata_failed_alert, lt.peer_error_alert,
                                 lt.peer_disconnected_alert, lt.tracker_error_alert)):
