@@ -33,7 +33,7 @@ impl Peers {
     /// Puts one in, in the place of one that had its key.
     pub(crate) fn insert(&mut self, key: PeerKey, peer: Peer) {
         match self.place(key) {
-            Ok(place) => self.0[place].1 = Box::new(peer),
+            Ok(place) => *self.0[place].1 = peer,
             Err(place) => self.0.insert(place, (key, Box::new(peer))),
         }
     }
