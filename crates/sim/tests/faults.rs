@@ -22,6 +22,14 @@ fn two_hundred_storms_violate_nothing_and_after_them_all_complete() {
 }
 
 #[test]
+fn seeds_that_found_bugs_find_them_no_more() {
+    // docs/faults.md, "Bugs that it found".
+    for seed in [63, 384, 389, 1144, 2545, 3844, 4701, 9465] {
+        assert_eq!(faults::run(seed).problem, None, "seed {seed}");
+    }
+}
+
+#[test]
 fn one_seed_gives_one_outcome() {
     for seed in 1_000..1_010 {
         assert_eq!(faults::run(seed), faults::run(seed), "seed {seed}");

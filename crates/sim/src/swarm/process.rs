@@ -84,7 +84,7 @@ impl Process {
             note(log, format!("{now:?} {event:?}"));
         }
         if let Some(referee) = &mut self.referee {
-            referee.event(&event);
+            referee.event(now, &event);
         }
         match &mut self.recorder {
             Some(recorder) => recorder.handle(&mut self.swarm, now, event, &mut self.swarm_effects),

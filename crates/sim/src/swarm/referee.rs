@@ -10,6 +10,7 @@ mod manners;
 
 use manners::Manners;
 use shoal_layout::{BlockRef, PieceIndex, Selection};
+use shoal_machine::Time;
 use shoal_metainfo::Info;
 use shoal_pieces::Bitfield;
 use shoal_swarm::{DisconnectReason, Effect, Event, FetchKey, LeavesOutcome, Notice, PeerKey, StoreOutcome, Via};
@@ -54,6 +55,7 @@ pub(crate) struct Referee {
     banned: BTreeSet<SocketAddr>,
     stopping: bool,
     stopped: bool,
+    now: Time,
     // Of the event that is being handled:
     came: Option<BlockRef>,
     have_changed: bool,
@@ -89,7 +91,8 @@ impl Referee {
 
     // ---- events, before the machine sees them
 
-    pub(crate) fn event<P>(&mut self, event: &Event<P>) {
+    pub(crate) fn event<P>(&mut self, now: Time, event: &Event<P>) {
+        self.now = now;
         (self.came, self.have_changed, self.touched) = (None, false, None);
         match event {
             Event::Ready { info, have, selection, .. } => {
@@ -113,7 +116,7 @@ impl Referee {
             Event::Block { peer, block, .. } => {
                 let Some(manners) = self.peers.get_mut(peer) else { return };
                 manners.grants.remove(block);
-                if manners.asked.remove(block) {
+                if manners.gives(now, block) {
                     self.block_came(*block);
                 }
             }
@@ -298,7 +301,7 @@ impl Referee {
         }
         let have = self.torrent.as_ref().map(|torrent| &torrent.have);
         let manners = self.peers.get_mut(&peer).expect("looked up before");
-        if let Err(what) = manners.says(message, have) {
+        if let Err(what) = manners.says(self.now, message, have) {
             self.whistle(|| format!("{what}: {message:?} to {peer:?}"));
         }
     }
@@ -361,7 +364,7 @@ impl Referee {
     pub(crate) fn settle(&mut self) {
         if let Some(block) = self.came.take() {
             // A web seed's run goes on over what came meanwhile: it is one request (BEP 19).
-            if self.peers.values().any(|manners| manners.asked.contains(&block)) {
+            if self.peers.values().any(|manners| manners.asked.contains_key(&block)) {
                 self.whistle(|| format!("{block:?} came and is still asked of somebody else"));
             }
         }
@@ -397,9 +400,12 @@ impl Referee {
             if self.banned.contains(&manners.addr) {
                 return Err(format!("{peer:?} is banned and connected (I9)"));
             }
-            let found = manners.asked.iter().find(|block| self.has(block.piece));
+            let found = manners.asked.keys().find(|block| self.has(block.piece));
             if let Some(block) = found {
                 return Err(format!("{block:?} is asked of {peer:?} and there"));
+            }
+            if manners.is_waited_for_too_long(self.now) {
+                return Err(format!("{peer:?} sends nothing and keeps its requests (BEP 3)"));
             }
             manners.inspect().map_err(|what| format!("{what}, {peer:?}"))?;
         }

@@ -1,15 +1,20 @@
 //! What was said on one connection, by both, as far as rules follow from it.
 
 use shoal_layout::{BlockRef, PieceIndex};
+use shoal_machine::Time;
 use shoal_pieces::Bitfield;
 use shoal_wire::{Extended, Message, RawBlock};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Requests that a peer keeps if it does not say (as libtorrent assumes).
 const DEFAULT_REQQ: u32 = 250;
 /// Requests of a peer without the fast extension that are watched; such a one is not told which are dropped. Chosen.
 const MAX_WATCHED: usize = 1_000;
+
+/// How long one who sends nothing may keep a request: 60 s (BEP 3, anti-snubbing), looked at every second.
+const MAX_WAIT: Duration = Duration::from_secs(62);
 
 /// One connection.
 #[derive(Debug)]
@@ -28,7 +33,9 @@ pub(super) struct Manners {
     told: Option<Bitfield>,
     pub(super) grants: BTreeSet<BlockRef>,
     /// Asked of it and not answered.
-    pub(super) asked: BTreeSet<BlockRef>,
+    pub(super) asked: BTreeMap<BlockRef, Time>,
+    /// When it last sent a block that it was asked for.
+    last_block: Time,
     /// Asked by it and not answered.
     pub(super) wants: BTreeSet<RawBlock>,
     pub(super) uploading: BTreeSet<BlockRef>,
@@ -53,7 +60,8 @@ impl Manners {
             granted_fast: BTreeSet::new(),
             told: None,
             grants: BTreeSet::new(),
-            asked: BTreeSet::new(),
+            asked: BTreeMap::new(),
+            last_block: Time::ZERO,
             wants: BTreeSet::new(),
             uploading: BTreeSet::new(),
             unwatched: false,
@@ -61,6 +69,21 @@ impl Manners {
             greeted: false,
             said_early: false,
         }
+    }
+
+    /// It sent a block; whether it was asked for it.
+    pub(super) fn gives(&mut self, now: Time, block: &BlockRef) -> bool {
+        let asked = self.asked.remove(block).is_some();
+        if asked {
+            self.last_block = now;
+        }
+        asked
+    }
+
+    /// Whether it keeps a request for longer than is borne.
+    pub(super) fn is_waited_for_too_long(&self, now: Time) -> bool {
+        let oldest = self.asked.values().min();
+        oldest.is_some_and(|&oldest| now.since(oldest.max(self.last_block)) > MAX_WAIT)
     }
 
     /// It says something. `pieces` are the torrent's, once known.
@@ -79,7 +102,7 @@ impl Manners {
             }
             Message::Reject(asked) => {
                 let before = self.asked.len();
-                self.asked.retain(|block| super::raw(*block) != *asked);
+                self.asked.retain(|block, _| super::raw(*block) != *asked);
                 if self.asked.len() < before {
                     // An allowed piece that is refused is not allowed any more (BEP 6).
                     self.allowed_fast.remove(&asked.piece);
@@ -115,7 +138,7 @@ impl Manners {
     }
 
     /// We say something.
-    pub(super) fn says(&mut self, message: &Message, have: Option<&Bitfield>) -> Result<(), &'static str> {
+    pub(super) fn says(&mut self, now: Time, message: &Message, have: Option<&Bitfield>) -> Result<(), &'static str> {
         match message {
             Message::Choke | Message::Unchoke => {
                 let choke = *message == Message::Choke;
@@ -161,7 +184,7 @@ impl Manners {
             Message::AllowedFast(piece) => {
                 self.granted_fast.insert(*piece);
             }
-            Message::Request(asked) => return self.asks(*asked),
+            Message::Request(asked) => return self.asks(now, *asked),
             Message::Reject(asked) => {
                 if !self.fast {
                     return Err("the fast extension's, to one without it");
@@ -195,7 +218,7 @@ impl Manners {
         }
     }
 
-    fn asks(&mut self, asked: RawBlock) -> Result<(), &'static str> {
+    fn asks(&mut self, now: Time, asked: RawBlock) -> Result<(), &'static str> {
         if self.peer_choking && !self.allowed_fast.contains(&asked.piece) {
             return Err("asks one who chokes us");
         }
@@ -210,7 +233,7 @@ impl Manners {
         if !self.grants.contains(&block) {
             return Err("asks without a grant");
         }
-        if !self.asked.insert(block) {
+        if self.asked.insert(block, now).is_some() {
             return Err("asks twice");
         }
         Ok(())
