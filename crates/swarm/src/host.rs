@@ -250,11 +250,19 @@ impl Host {
     }
 
     /// Lets out what may be dialed, one of each swarm in turn.
+    ///
+    /// Beside others a swarm may have as many connections as are left over, and no more (Choudhury and Hahne 1998, "Dynamic
+    /// queue length thresholds"): so those that came first never take all, and one that comes late finds some. `n` greedy
+    /// swarms leave an `n + 1`-th part unused.
     fn dial(&mut self, out: &mut Effects<HostEffect>) {
         let most = self.max_connections - self.max_connections / INCOMING_SHARE;
+        let is_alone = self.swarms.len() == 1;
         while self.dialing < MAX_HALF_OPEN && self.dialing + self.connections < most {
+            let left = most - self.dialing - self.connections;
             let after = self.dial_turn.map_or(Bound::Unbounded, Bound::Excluded);
-            let waits = |(_, member): &(&SwarmKey, &mut Member)| !member.dials.is_empty();
+            let waits = |(_, member): &(&SwarmKey, &mut Member)| {
+                !member.dials.is_empty() && (is_alone || member.connections + member.dialing < left)
+            };
             let mut next = self.swarms.range_mut((after, Bound::Unbounded)).find(waits);
             if next.is_none() {
                 next = self.swarms.range_mut(..).find(waits);

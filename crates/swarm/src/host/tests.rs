@@ -188,6 +188,90 @@ fn dials_go_out_by_turns_within_the_bound_on_half_open_ones() {
     assert!(!freed.is_empty() && freed.iter().all(|&swarm| swarm == SwarmKey(2)));
 }
 
+/// Lets these swarms want a hundred connections more.
+fn want(host: &mut Host, swarms: std::ops::Range<u32>) -> Vec<HostEffect> {
+    let wishes = swarms.flat_map(|swarm| (1..=100).map(move |port| HostEvent::DialWanted(SwarmKey(swarm), addr(port))));
+    wishes.flat_map(|wish| feed(host, Time::ZERO, wish)).collect()
+}
+
+/// Lets every dial become a connection; `held` is how many each swarm has.
+fn connect(host: &mut Host, held: &mut BTreeMap<SwarmKey, usize>, mut effects: Vec<HostEffect>) {
+    while let Some(effect) = effects.pop() {
+        let HostEffect::Dial(swarm, _) = effect else { continue };
+        *held.entry(swarm).or_default() += 1;
+        effects.extend(feed(host, Time::ZERO, HostEvent::Opened(swarm)));
+        effects.extend(feed(host, Time::ZERO, HostEvent::DialEnded(swarm)));
+    }
+}
+
+#[test]
+fn torrents_that_came_first_leave_connections_for_one_that_comes_late() {
+    let (mut host, mut held) = (host(None, None), BTreeMap::new());
+    for swarm in (0..6).map(SwarmKey) {
+        feed(&mut host, Time::ZERO, HostEvent::Joined(swarm));
+    }
+    let dials = want(&mut host, 0..6);
+    connect(&mut host, &mut held, dials);
+    // 450 may be dialed. Those that came first had all of them, and the seventh none.
+    assert!(held.values().all(|&count| (59..=93).contains(&count)), "{held:?}");
+    let late = SwarmKey(6);
+    feed(&mut host, Time::ZERO, HostEvent::Joined(late));
+    let dials = want(&mut host, 6..7);
+    connect(&mut host, &mut held, dials);
+    assert!(held[&late] >= 29, "{held:?}");
+    // As others lose theirs it comes nearer to them.
+    for other in (0..24).map(|turn| SwarmKey(turn % 6)) {
+        let dials = feed(&mut host, Time::ZERO, HostEvent::Closed(other));
+        connect(&mut host, &mut held, dials);
+    }
+    assert!(held[&late] >= 40, "{held:?}");
+}
+
+/// Bytes a second that each of these swarms gets of an upload limit, by how many peers it has that take `each` a second.
+fn upload_shares(limit: u64, swarms: &[(u32, u64)]) -> Vec<u64> {
+    const SECONDS: u64 = 30;
+    let mut host = host(Some(limit), None);
+    let mut waiting = vec![0_u64; swarms.len()];
+    let mut got = vec![0_u64; swarms.len()];
+    for number in 0..swarms.len() {
+        feed(&mut host, Time::ZERO, HostEvent::Joined(SwarmKey(number as u32)));
+    }
+    let mut now = Time::ZERO;
+    while now < Time::from_secs(SECONDS) {
+        now = now + Duration::from_millis(10);
+        for (number, &(peers, each)) in swarms.iter().enumerate() {
+            // Each peer asks for what its line takes, and keeps a pipeline of 20 blocks at most.
+            let most = u64::from(peers) * 20 * LOT;
+            waiting[number] = (waiting[number] + u64::from(peers) * each / 100).min(most);
+            let demand = Demand { up: waiting[number], down: 0, interested: peers };
+            for effect in feed(&mut host, now, HostEvent::Demand(SwarmKey(number as u32), demand)) {
+                if let HostEffect::Credit(swarm, credit) = effect {
+                    let place = swarm.0 as usize;
+                    got[place] += credit.up;
+                    waiting[place] -= credit.up.min(waiting[place]);
+                }
+            }
+        }
+    }
+    got.into_iter().map(|bytes| bytes / SECONDS).collect()
+}
+
+#[test]
+fn a_torrent_with_many_peers_does_not_starve_one_with_few() {
+    const MB: u64 = 1_000_000;
+    // One peer that takes all, beside twenty that do: half each.
+    let shares = upload_shares(MB, &[(1, 10 * MB), (20, 10 * MB)]);
+    assert!(shares.iter().all(|share| (480_000..=510_000).contains(share)), "{shares:?}");
+    // A leech that gives 100 kB/s to its four peers beside a busy seed with fifty: it gives all of that, and the seed the rest.
+    let shares = upload_shares(MB, &[(4, 25_000), (50, MB)]);
+    assert!((95_000..=101_000).contains(&shares[0]) && shares[1] >= 880_000, "{shares:?}");
+    // Beside nine busy seeds, a tenth is there for it.
+    let mut swarms = vec![(4, 25_000)];
+    swarms.extend([(50, MB); 9]);
+    let shares = upload_shares(MB, &swarms);
+    assert!((93_000..=101_000).contains(&shares[0]), "{shares:?}");
+}
+
 #[test]
 fn a_withdrawn_dial_is_not_made() {
     let mut host = host(None, None);
