@@ -22,7 +22,7 @@ use std::time::Duration;
 const RECORD_BYTES: usize = 64 << 10;
 /// Or after this long, which is as much as a kill loses. Chosen: as the resume journal.
 const RECORD_SPAN: Duration = Duration::from_secs(1);
-/// A trace's size unless it is said otherwise. Chosen: a block takes some 30 bytes, so it is enough for 100 GB.
+/// A trace's size unless it is said otherwise. Chosen: a block takes some 20 bytes, so it is enough for 200 GiB.
 pub const DEFAULT_LIMIT: u64 = 256 << 20;
 /// Kept of the limit for the last record. Chosen.
 const RESERVE: u64 = 64;
