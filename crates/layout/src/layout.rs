@@ -2,6 +2,7 @@
 
 use crate::{BLOCK_LENGTH, BlockRef, FileIndex, MAX_FILES, MAX_PIECE_LENGTH, MAX_PIECES, PieceIndex};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Why lengths and offsets make no torrent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,16 +33,36 @@ pub enum LayoutError {
     Empty,
 }
 
-/// Where every file lies in a torrent's address space.
+/// Where every file lies in a torrent's address space. A clone is cheap: of a million files there is one list, however many
+/// parts of a program look into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     piece_length: u32,
     total_length: u64,
     payload_length: u64,
     /// First byte and length of each file.
-    files: Vec<(u64, u64)>,
+    files: Arc<[(u64, u64)]>,
     /// The files that have data, in order: a million empty ones at one place must not be walked through for every block.
-    filled: Vec<u32>,
+    filled: Arc<[u32]>,
+}
+
+/// First byte and length of files that each begin at a piece's start, and where the last ends.
+fn at_pieces(piece_length: u64, lengths: &[u64]) -> Result<(Vec<(u64, u64)>, u64), LayoutError> {
+    if piece_length == 0 {
+        return Err(LayoutError::PieceLength(0));
+    }
+    let mut files = Vec::with_capacity(lengths.len());
+    let (mut next, mut end) = (0_u64, 0_u64);
+    for (file, &length) in lengths.iter().enumerate() {
+        if length == 0 {
+            files.push((end, 0));
+            continue;
+        }
+        files.push((next, length));
+        end = next.checked_add(length).ok_or(LayoutError::Overflow { file })?;
+        next = end.checked_next_multiple_of(piece_length).ok_or(LayoutError::Overflow { file })?;
+    }
+    Ok((files, end))
 }
 
 /// A run of bytes that lies in one file, or in a gap.
@@ -86,8 +107,14 @@ impl Layout {
         if pieces > u64::from(MAX_PIECES) {
             return Err(LayoutError::TooManyPieces(pieces));
         }
-        let filled = (0..).zip(&files).filter(|(_, (_, length))| *length > 0).map(|(file, _)| file).collect();
-        Ok(Layout { piece_length: piece_length as u32, total_length, payload_length, files, filled })
+        let filled: Vec<u32> = (0..).zip(&files).filter(|(_, (_, length))| *length > 0).map(|(file, _)| file).collect();
+        Ok(Layout {
+            piece_length: piece_length as u32,
+            total_length,
+            payload_length,
+            files: files.into(),
+            filled: filled.into(),
+        })
     }
 
     /// Files one after another with no gaps, as a v1 torrent without padding has them (BEP 3).
@@ -103,30 +130,16 @@ impl Layout {
 
     /// Files that each begin at a piece's start, as v2 has them (BEP 52); nothing follows the last one.
     pub fn aligned(piece_length: u64, lengths: &[u64]) -> Result<Layout, LayoutError> {
-        if piece_length == 0 {
-            return Err(LayoutError::PieceLength(0));
-        }
-        let mut files = Vec::with_capacity(lengths.len());
-        let (mut next, mut end) = (0_u64, 0_u64);
-        for (file, &length) in lengths.iter().enumerate() {
-            if length == 0 {
-                files.push((end, 0));
-                continue;
-            }
-            files.push((next, length));
-            end = next.checked_add(length).ok_or(LayoutError::Overflow { file })?;
-            next = end.checked_next_multiple_of(piece_length).ok_or(LayoutError::Overflow { file })?;
-        }
+        let (files, end) = at_pieces(piece_length, lengths)?;
         Layout::new(piece_length, files, end)
     }
 
     /// The same with a gap after the last file, up to the end of its piece: peers may ask for all of the last piece, as
     /// libtorrent 2.0 does in a v2 torrent.
     pub fn aligned_whole(piece_length: u64, lengths: &[u64]) -> Result<Layout, LayoutError> {
-        let layout = Layout::aligned(piece_length, lengths)?;
+        let (files, end) = at_pieces(piece_length, lengths)?;
         let last = LayoutError::Overflow { file: lengths.len() };
-        let end = layout.total_length.checked_next_multiple_of(piece_length).ok_or(last)?;
-        Layout::new(piece_length, layout.files, end)
+        Layout::new(piece_length, files, end.checked_next_multiple_of(piece_length).ok_or(last)?)
     }
 
     /// Bytes in every piece but the last.

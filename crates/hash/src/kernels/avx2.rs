@@ -15,17 +15,16 @@ pub(crate) fn is_available() -> bool {
     is_x86_feature_detected!("avx2")
 }
 
-lane_kernels!("avx2", load_block);
+lane_kernels!("avx2");
 
 /// # Safety
 /// Each pointer must lead to more than `block` blocks that can be read.
 #[inline]
 #[target_feature(enable = "avx2")]
 #[expect(unsafe_code, reason = "blocks are read through unchecked pointers")]
-pub(super) unsafe fn load_block(pointers: &[*const [u8; 64]; LANES], block: usize) -> [V; 16] {
+pub(super) unsafe fn load_block(pointers: &[*const [u8; 64]; LANES], block: usize, words: &mut [V; 16]) {
     // Reverses the bytes of each word.
     let order = _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203));
-    let mut words = [splat(0); 16];
     for half in 0..2 {
         let mut rows = [splat(0); 8];
         for (row, pointer) in rows.iter_mut().zip(pointers) {
@@ -53,7 +52,6 @@ pub(super) unsafe fn load_block(pointers: &[*const [u8; 64]; LANES], block: usiz
             words[8 * half + 4 + j] = _mm256_shuffle_epi8(high, order);
         }
     }
-    words
 }
 
 #[inline]

@@ -17,14 +17,14 @@ pub(crate) fn is_available() -> bool {
     is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")
 }
 
-lane_kernels!("avx512f,avx512bw", load_block);
+lane_kernels!("avx512f,avx512bw");
 
 /// # Safety
 /// Each pointer must lead to more than `block` blocks that can be read.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 #[expect(unsafe_code, reason = "blocks are read through unchecked pointers")]
-pub(super) unsafe fn load_block(pointers: &[*const [u8; 64]; LANES], block: usize) -> [V; 16] {
+pub(super) unsafe fn load_block(pointers: &[*const [u8; 64]; LANES], block: usize, words: &mut [V; 16]) {
     let mut rows = [splat(0); 16];
     for (row, pointer) in rows.iter_mut().zip(pointers) {
         // SAFETY: the caller says that this block can be read; it has 64 bytes, and the load needs no alignment.
@@ -45,7 +45,6 @@ pub(super) unsafe fn load_block(pointers: &[*const [u8; 64]; LANES], block: usiz
         quads[4 * i + 2] = _mm512_unpacklo_epi64(pairs[4 * i + 1], pairs[4 * i + 3]);
         quads[4 * i + 3] = _mm512_unpackhi_epi64(pairs[4 * i + 1], pairs[4 * i + 3]);
     }
-    let mut words = [splat(0); 16];
     for j in 0..4 {
         // 0x88 takes parts 0 and 2 of each operand, 0xdd parts 1 and 3.
         let even = _mm512_shuffle_i32x4::<0x88>(quads[j], quads[4 + j]);
@@ -57,10 +56,9 @@ pub(super) unsafe fn load_block(pointers: &[*const [u8; 64]; LANES], block: usiz
         words[8 + j] = _mm512_shuffle_i32x4::<0xdd>(even, even_high);
         words[12 + j] = _mm512_shuffle_i32x4::<0xdd>(odd, odd_high);
     }
-    for word in &mut words {
+    for word in words {
         *word = _mm512_shuffle_epi8(*word, order);
     }
-    words
 }
 
 #[inline]

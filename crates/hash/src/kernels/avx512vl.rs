@@ -13,7 +13,7 @@ pub(crate) fn is_available() -> bool {
     is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") && super::avx2::is_available()
 }
 
-lane_kernels!("avx2,avx512f,avx512vl", load_block);
+lane_kernels!("avx2,avx512f,avx512vl");
 
 // The numbers of the next three are the truth tables of their functions.
 

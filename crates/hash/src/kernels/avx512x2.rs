@@ -12,22 +12,23 @@ const LANES: usize = 32;
 
 pub(crate) use avx512::is_available;
 
-lane_kernels!("avx512f,avx512bw", load_block);
+lane_kernels!("avx512f,avx512bw");
 
 /// # Safety
 /// Each pointer must lead to more than `block` blocks that can be read.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 #[expect(unsafe_code, reason = "blocks are read through unchecked pointers")]
-unsafe fn load_block(pointers: &[*const [u8; 64]; LANES], block: usize) -> [V; 16] {
-    let ([first, second], []) = pointers.as_chunks() else { unreachable!("32 are two times 16") };
-    // SAFETY: what the caller says holds for each half.
-    let (first, second) = unsafe { (avx512::load_block(first, block), avx512::load_block(second, block)) };
-    let mut words = [splat(0); 16];
-    for (word, halves) in words.iter_mut().zip(first.into_iter().zip(second)) {
-        *word = [halves.0, halves.1];
+unsafe fn load_block(pointers: &[*const [u8; 64]; LANES], block: usize, words: &mut [V; 16]) {
+    let (sets, []) = pointers.as_chunks() else { unreachable!("32 are two times 16") };
+    let mut halves = [avx512::splat(0); 16];
+    for (set, pointers) in sets.iter().enumerate() {
+        // SAFETY: what the caller says holds for each half.
+        unsafe { avx512::load_block(pointers, block, &mut halves) };
+        for (word, half) in words.iter_mut().zip(halves) {
+            word[set] = half;
+        }
     }
-    words
 }
 
 #[inline]

@@ -12,15 +12,14 @@ pub(crate) fn is_available() -> bool {
     std::arch::is_aarch64_feature_detected!("neon")
 }
 
-lane_kernels!("neon", load_block);
+lane_kernels!("neon");
 
 /// # Safety
 /// Each pointer must lead to more than `block` blocks that can be read.
 #[inline]
 #[target_feature(enable = "neon")]
 #[expect(unsafe_code, reason = "blocks are read through unchecked pointers")]
-unsafe fn load_block(pointers: &[*const [u8; 64]; LANES], block: usize) -> [V; 16] {
-    let mut words = [splat(0); 16];
+unsafe fn load_block(pointers: &[*const [u8; 64]; LANES], block: usize, words: &mut [V; 16]) {
     for quarter in 0..4 {
         let mut rows = [splat(0); 4];
         for (row, pointer) in rows.iter_mut().zip(pointers) {
@@ -37,7 +36,6 @@ unsafe fn load_block(pointers: &[*const [u8; 64]; LANES], block: usize) -> [V; 1
         words[4 * quarter + 2] = vzip1q_u32(low, high);
         words[4 * quarter + 3] = vzip2q_u32(low, high);
     }
-    words
 }
 
 #[inline]

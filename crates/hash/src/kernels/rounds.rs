@@ -5,7 +5,7 @@
 //! vector type, which brings the operations:
 //!
 //! - `V`, `LANES`; `load_words`, `store_words`: the first columns of the states to vectors and back
-//! - `unsafe load_block(pointers, i) -> [V; 16]`: word `w` of each lane's block `i`, in native order
+//! - `unsafe load_block(pointers, i, words: &mut [V; 16])`: word `w` of each lane's block `i`, in native order
 //! - `splat`, `add`, `xor`, `xor3`, `choose`, `majority`, `rotl::<L, R>` (left by `L` = right by `R`; `L + R = 32`), `shr::<N>`
 //! - `keep`: gives what it was given, and the compiler does not know that
 //!
@@ -32,14 +32,14 @@ pub(super) const K1: [u32; 4] = [0x5a82_7999, 0x6ed9_eba1, 0x8f1b_bcdc, 0xca62_c
 
 /// Expands to `sha1` and `sha256`, kernels over the vectors of the module around it.
 macro_rules! lane_kernels {
-    ($features:literal, $load_block:ident) => {
-        sha1_kernel!($features, $load_block);
-        sha256_kernel!($features, $load_block);
+    ($features:literal) => {
+        sha1_kernel!($features);
+        sha256_kernel!($features);
     };
 }
 
 macro_rules! sha1_kernel {
-    ($features:literal, $load_block:ident) => {
+    ($features:literal) => {
         /// SHA-1 of all lanes.
         ///
         /// # Panics
@@ -66,11 +66,10 @@ macro_rules! sha1_kernel {
             let mut w = [splat(0); 81];
             for block in 0..blocks {
                 // SAFETY: `block` is less than `blocks`, which is how far each pointer may be read.
-                let words = unsafe { $load_block(pointers, block) };
-                w[..16].copy_from_slice(&words);
+                unsafe { load_block(pointers, block, w.first_chunk_mut().expect("80 are more than 16")) };
                 let [mut a, mut b, mut c, mut d, mut e] = state;
                 // What the next words wait for, not by way of the cache.
-                let mut recent = [words[13], words[14], words[15]];
+                let mut recent = [w[13], w[14], w[15]];
 
                 macro_rules! round {
                     ($a:ident $b:ident $c:ident $d:ident $e:ident, $f:ident, $k:ident, $t:expr, $ahead:literal) => {
@@ -116,7 +115,7 @@ macro_rules! sha1_kernel {
 }
 
 macro_rules! sha256_kernel {
-    ($features:literal, $load_block:ident) => {
+    ($features:literal) => {
         /// SHA-256 of all lanes.
         ///
         /// # Panics
@@ -141,11 +140,10 @@ macro_rules! sha256_kernel {
             let mut w = [splat(0); 64];
             for block in 0..blocks {
                 // SAFETY: `block` is less than `blocks`, which is how far each pointer may be read.
-                let words = unsafe { $load_block(pointers, block) };
-                w[..16].copy_from_slice(&words);
+                unsafe { load_block(pointers, block, w.first_chunk_mut().expect("64 are more than 16")) };
                 let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = state;
                 // What the next words wait for, not by way of the cache.
-                let mut recent = [words[14], words[15]];
+                let mut recent = [w[14], w[15]];
 
                 macro_rules! round {
                     ($a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident, $t:expr, $ahead:literal) => {
