@@ -39,10 +39,10 @@ impl ShareOut {
         ShareOut { us: number(us), rivals: rivals.take(MAX_RIVALS).map(number).collect() }
     }
 
-    /// Whether nobody that we see stands before us for this piece.
-    pub(crate) fn is_ours(&self, piece: PieceIndex) -> bool {
+    /// How many of those that we see stand before us for this piece: none if it falls to us.
+    pub(crate) fn before_us(&self, piece: PieceIndex) -> usize {
         let ours = rank(self.us, piece);
-        self.rivals.iter().all(|&rival| rank(rival, piece) >= ours)
+        self.rivals.iter().filter(|&&rival| rank(rival, piece) < ours).count()
     }
 }
 
@@ -61,7 +61,7 @@ mod tests {
         let shares: Vec<ShareOut> = ids.iter().map(|us| ShareOut::new(us, ids.iter().filter(|id| *id != us))).collect();
         let mut counts = [0; 8];
         for piece in (0..8_000).map(PieceIndex) {
-            let owners: Vec<usize> = (0..8).filter(|&n| shares[n].is_ours(piece)).collect();
+            let owners: Vec<usize> = (0..8).filter(|&n| shares[n].before_us(piece) == 0).collect();
             assert_eq!(owners.len(), 1, "{piece:?}");
             counts[owners[0]] += 1;
         }
@@ -70,6 +70,6 @@ mod tests {
 
     #[test]
     fn alone_everything_is_ours() {
-        assert!((0..100).all(|piece| ShareOut::default().is_ours(PieceIndex(piece))));
+        assert!((0..100).all(|piece| ShareOut::default().before_us(PieceIndex(piece)) == 0));
     }
 }

@@ -144,10 +144,9 @@ fn a_source_that_leaves_after_a_copy_and_a_tenth_leaves_a_swarm_that_completes()
     let both = Sharing { super_seed: true, ..plain(PickMode::RarestFirst) };
     let shown = (0..20).filter(|&seed| both.survives(seed, 1.1)).count();
     println!(
-        "of 20 swarms complete: {rarest} with rarest first, {random} with random picking, {shown} with super-seeding"
+        "of 20 swarms complete: {shown} with rarest first and super-seeding, {rarest} without, {random} with random picking"
     );
-    // The aim is all 20.
-    assert!(shown >= 18, "{shown} of 20");
+    assert_eq!(shown, 20);
     assert!(random < 10 && rarest >= random + 6, "{rarest} and {random} of 20");
 }
 
@@ -163,48 +162,98 @@ fn the_only_source_sends_little_more_than_one_copy_until_the_first_leech_is_comp
     };
     let (shown, plain) = (with.run(1, 3.0), Sharing { super_seed: false, ..with }.run(1, 3.0));
     println!("with {shown:?}, without {plain:?}");
-    // The aim is 1.05; 1.051 it is (docs/measurements.md).
-    assert!(shown.copies_at_first <= 1.06, "{shown:?}");
+    assert!(shown.copies_at_first <= 1.05, "{shown:?}");
     assert!(shown.finish <= plain.finish + 0.01, "with {shown:?}, without {plain:?}");
 }
 
-/// What free-riders get over what contributors get, in the middle half of the run: all begin with half the pieces, no seed.
-fn free_riders_share(leeches: usize, pieces: u64, seed: u64) -> f64 {
+/// What a leech of each class gets, in bytes, in a part of the time in which what is missing could be sent. All begin with a random
+/// half of the pieces, there is no seed, and everybody has four slots and one. Leech `n` is of class `n % ups.len()`; a class is
+/// what a leech of it sends in bytes a second, 0 for one that gives nothing.
+fn received_by_class(
+    (leeches, pieces, neighbours): (usize, u64, usize),
+    ups: &[u64],
+    part: std::ops::Range<f64>,
+    seed: u64,
+) -> Vec<f64> {
     let mut swarm = Scenario::new(seed, Kind::V1, pieces * (128 << 10), 128 << 10);
     swarm.tracker();
-    let setup =
-        PeerSetup { starts_with: 0.5, slots: Some(5), neighbours: Some(40), check_every: 0, ..PeerSetup::default() };
-    let rider = |n: usize| n.is_multiple_of(5);
-    let peers: Vec<NodeId> = (0..leeches)
-        .map(|n| swarm.peer(PeerSetup { free_rider: rider(n), ..setup.clone() }, LINE, Time::ZERO))
-        .collect();
-    // Half of it at the rate of a line is what a contributor needs.
-    let whole = Duration::from_secs_f64((pieces * (64 << 10)) as f64 / UP as f64);
-    let received = |swarm: &Scenario, riders: bool| {
-        let report = swarm.report();
-        let of = peers.iter().enumerate().filter(|&(n, _)| rider(n) == riders).map(|(_, &peer)| peer);
-        let bytes: Vec<u64> = of.map(|peer| report.record(peer).downloaded_bytes).collect();
-        bytes.iter().sum::<u64>() as f64 / bytes.len() as f64
+    let setup = PeerSetup {
+        starts_with: 0.5,
+        slots: Some(5),
+        neighbours: Some(neighbours),
+        check_every: 0,
+        ..PeerSetup::default()
     };
-    swarm.run_for(whole / 4).expect("nothing is violated");
-    let before = [true, false].map(|riders| received(&swarm, riders));
-    swarm.run_for(whole / 2).expect("nothing is violated");
-    let after = [true, false].map(|riders| received(&swarm, riders));
-    (after[0] - before[0]) / (after[1] - before[1])
+    let class = |n: usize| n % ups.len();
+    let peers: Vec<NodeId> = (0..leeches)
+        .map(|n| {
+            let up = ups[class(n)];
+            let line = Access { up_bytes_per_s: Some(if up == 0 { UP } else { up }), ..LINE };
+            swarm.peer(PeerSetup { free_rider: up == 0, ..setup.clone() }, line, Time::ZERO)
+        })
+        .collect();
+    let givers = ups.iter().filter(|&&up| up > 0).count();
+    let mean_up = ups.iter().sum::<u64>() as f64 / givers as f64;
+    let whole = Duration::from_secs_f64((pieces * (64 << 10)) as f64 / mean_up);
+    let received = |swarm: &Scenario| -> Vec<f64> {
+        let report = swarm.report();
+        let of = |wanted| (0..leeches).filter(move |&n| class(n) == wanted);
+        let bytes = |wanted| of(wanted).map(|n| report.record(peers[n]).downloaded_bytes).sum::<u64>() as f64;
+        (0..ups.len()).map(|wanted| bytes(wanted) / of(wanted).count() as f64).collect()
+    };
+    swarm.run_for(whole.mul_f64(part.start)).expect("nothing is violated");
+    let before = received(&swarm);
+    swarm.run_for(whole.mul_f64(part.end - part.start)).expect("nothing is violated");
+    received(&swarm).into_iter().zip(before).map(|(after, before)| after - before).collect()
+}
+
+/// What a free-rider gets over what a contributor gets, where one in five is one, in the middle half of the run.
+fn free_riders_share(leeches: usize, pieces: u64, neighbours: usize, seed: u64) -> f64 {
+    let received = received_by_class((leeches, pieces, neighbours), &[0, UP, UP, UP, UP], 0.25..0.75, seed);
+    received[0] / (received[1..].iter().sum::<f64>() / 4.0)
 }
 
 #[test]
-fn free_riders_get_less_than_contributors() {
-    let share = free_riders_share(50, 1_000, 1);
+fn free_riders_get_little() {
+    let share = free_riders_share(50, 1_000, 40, 1);
     println!("a free-rider gets {share:.3} of what a contributor gets");
-    // The aim is 0.19 (docs/measurements.md).
-    assert!(share <= 0.70, "{share}");
+    assert!(share <= 0.19, "{share}");
 }
 
 #[test]
 #[ignore = "minutes; figures in docs/measurements.md"]
 fn free_riders_among_a_hundred() {
-    for seed in 1..=3 {
-        println!("seed {seed}: {:.3}", free_riders_share(100, 3_000, seed));
+    for neighbours in [40, 99] {
+        for seed in 1..=3 {
+            let share = free_riders_share(100, 3_000, neighbours, seed);
+            println!("{neighbours} neighbours, seed {seed}: {share:.3}");
+            assert!(share <= 0.19, "{share}");
+        }
     }
+}
+
+/// Lines of a table: what a class sends and what it receives, each over the mean of all.
+fn unequal_uploads(leeches: usize, pieces: u64, seeds: std::ops::RangeInclusive<u64>) -> Vec<[f64; 2]> {
+    let ups = [UP / 4, UP / 2, UP, UP * 2, UP * 4];
+    // Nobody is complete by then.
+    let runs: Vec<_> = seeds.map(|seed| received_by_class((leeches, pieces, 40), &ups, 0.1..0.3, seed)).collect();
+    let received: Vec<f64> = (0..ups.len()).map(|class| runs.iter().map(|run| run[class]).sum()).collect();
+    let mean_up = ups.iter().sum::<u64>() as f64 / ups.len() as f64;
+    let mean = received.iter().sum::<f64>() / ups.len() as f64;
+    println!("upload_share,download_share");
+    let rows: Vec<_> = ups.iter().zip(received).map(|(&up, received)| [up as f64 / mean_up, received / mean]).collect();
+    rows.iter().for_each(|[up, down]| println!("{up:.3},{down:.3}"));
+    rows
+}
+
+#[test]
+fn who_sends_more_receives_more() {
+    let rows = unequal_uploads(50, 2_000, 1..=1);
+    assert!(rows.is_sorted_by(|less, more| less[1] < more[1]), "{rows:?}");
+}
+
+#[test]
+#[ignore = "minutes; figures in docs/measurements.md"]
+fn the_curve_of_unequal_uploads() {
+    unequal_uploads(100, 3_000, 1..=3);
 }

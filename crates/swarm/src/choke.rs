@@ -1,14 +1,15 @@
 //! Whom to unchoke.
 //!
 //! Leeching, the peers that give most get the regular slots (tit for tat, BEP 3) and one slot goes round among the others
-//! (the optimistic unchoke), longest waiting first, so that a newcomer has a chance and a better partner is found. Seeding,
-//! nobody gives: all slots go round, longest waiting first, each for a quantum (Legout et al. 2006, "Rarest first and choke
+//! (the optimistic unchoke), longest waiting first, so that a better partner is found; those who never give wait twice as
+//! long, and every other turn is one's who has nothing yet. Seeding, nobody gives: all slots go round, longest waiting first, each for a quantum (Legout et al. 2006, "Rarest first and choke
 //! algorithms are enough", section on the new seed choke), so that every leech is served alike. A newcomer counts as having
 //! waited [`HEAD_START`] already, and no more: however many come, who waits longer is served before them.
 //! Invariant: at most `slots` peers are unchoked by a round, all of them interested.
 
 use crate::event::PeerKey;
 use shoal_machine::{Rng, Time};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -30,18 +31,27 @@ pub(crate) struct Candidate {
     pub(crate) newcomer: bool,
     /// Bytes a second that it gave over the last 20 seconds.
     pub(crate) gives: u64,
+    /// It gave us something, and not much less than it was given.
+    pub(crate) gave: bool,
+    /// It has nothing that we lack and never had a slot: whatever it is given is its first piece.
+    pub(crate) beginner: bool,
     /// It owes us blocks and sends none.
     pub(crate) snubbing: bool,
 }
 
 impl Candidate {
-    /// Who is choked, longest waiting first; then who is not, longest served first.
-    pub(crate) fn order(&self) -> (bool, u64) {
+    /// Who is choked, longest waiting first; then who is not, longest served first. For those who gave back what they were given
+    /// time passes twice as fast: of a leech's turns those who never give get half as many.
+    pub(crate) fn order(&self, now: Time) -> (bool, Reverse<Duration>) {
         let ahead = if self.newcomer { HEAD_START } else { Duration::ZERO };
-        // Those who came in the first minute must be told apart too, so nothing is taken from the newcomers.
-        let behind = HEAD_START.saturating_sub(ahead);
-        (self.unchoked, (self.since + behind).as_micros())
+        let waited = now.since(self.since) + ahead;
+        (self.unchoked, Reverse(if self.gave { waited * 2 } else { waited }))
     }
+}
+
+/// How many of a leech's slots go round: one in five (BEP 3 has one of four to five).
+pub(crate) fn turns_among(slots: usize) -> usize {
+    if slots == 0 { 0 } else { (slots / 5).max(1) }
 }
 
 /// What is remembered between rounds.
@@ -53,11 +63,13 @@ pub(crate) struct Choker {
     /// When each last had such a turn. Who moves in and out of the regular slots waits for a turn like everybody: else those
     /// who never give would always have waited longest.
     turns: BTreeMap<PeerKey, Time>,
+    /// The last turn was a beginner's.
+    began: bool,
 }
 
 impl Choker {
     pub(crate) fn new(rng: Rng) -> Choker {
-        Choker { rng, optimistic: Vec::new(), turns: BTreeMap::new() }
+        Choker { rng, optimistic: Vec::new(), turns: BTreeMap::new(), began: false }
     }
 
     /// A peer was unchoked between rounds, where a slot was free: its turn begins.
@@ -69,6 +81,18 @@ impl Choker {
     /// When a peer's last turn began.
     pub(crate) fn last_turn(&self, peer: PeerKey) -> Option<Time> {
         self.turns.get(&peer).copied()
+    }
+
+    /// Whether a peer that is unchoked is so because it was its turn.
+    pub(crate) fn is_turn(&self, peer: PeerKey) -> bool {
+        self.optimistic.iter().any(|(other, _)| *other == peer)
+    }
+
+    /// By which the regular slots are given: who holds one keeps it unless another gives half more. Partners who give the same
+    /// would else lose each other by what chance does to the rates of twenty seconds, and nobody can rely on being given back.
+    fn rank(&self, candidate: &Candidate) -> u64 {
+        let holds = candidate.unchoked && !self.is_turn(candidate.peer);
+        candidate.gives + if holds { candidate.gives / 2 } else { 0 }
     }
 
     /// A peer is gone.
@@ -88,15 +112,13 @@ impl Choker {
         self.rng.shuffle(&mut order);
         let mut chosen = BTreeSet::new();
         if !seeding {
-            // One slot in five is optimistic (BEP 3 has one of four to five).
-            let turns = if slots == 0 { 0 } else { (slots / 5).max(1) };
             let mut by_rate: Vec<_> = order.iter().filter(|c| c.gives > 0 && !c.snubbing).collect();
-            by_rate.sort_by_key(|c| std::cmp::Reverse(c.gives));
-            chosen.extend(by_rate.iter().take(slots - turns).map(|c| c.peer));
+            by_rate.sort_by_key(|c| Reverse(self.rank(c)));
+            chosen.extend(by_rate.iter().take(slots - turns_among(slots)).map(|c| c.peer));
         }
         self.optimistic.retain(|(peer, since)| {
             let here = candidates.iter().any(|c| c.peer == *peer && c.unchoked);
-            here && now.since(*since) < TURN
+            here && now.since(*since) < TURN && !chosen.contains(peer)
         });
         // Those in the middle of their turn keep it; the others queue by how long they have waited.
         for &(peer, _) in &self.optimistic {
@@ -104,14 +126,15 @@ impl Choker {
                 chosen.insert(peer);
             }
         }
-        order.sort_by_key(|c| c.order());
-        for candidate in order {
-            if chosen.len() >= slots {
-                break;
-            }
-            if chosen.insert(candidate.peer) {
-                self.begin_turn(now, candidate.peer);
-            }
+        order.sort_by_key(|c| c.order(now));
+        order.retain(|c| !chosen.contains(&c.peer));
+        while chosen.len() < slots && !order.is_empty() {
+            // Every other turn is a beginner's, if there is one: the queue may be half an hour long.
+            let beginner = order.iter().position(|c| c.beginner).filter(|_| !self.began);
+            self.began = beginner.is_some();
+            let next = order.remove(beginner.unwrap_or(0));
+            chosen.insert(next.peer);
+            self.begin_turn(now, next.peer);
         }
         self.optimistic.retain(|(peer, _)| chosen.contains(peer));
         chosen
@@ -127,7 +150,16 @@ mod tests {
     }
 
     fn candidate(n: u32, since: Time) -> Candidate {
-        Candidate { peer: PeerKey(n), unchoked: false, since, newcomer: true, gives: 0, snubbing: false }
+        Candidate {
+            peer: PeerKey(n),
+            unchoked: false,
+            since,
+            newcomer: true,
+            gives: 0,
+            gave: false,
+            beginner: false,
+            snubbing: false,
+        }
     }
 
     fn apply(now: Time, chosen: &BTreeSet<PeerKey>, candidates: &mut [Candidate]) {
@@ -140,17 +172,14 @@ mod tests {
         }
     }
 
-    fn unchoked_time_spread(seeding: bool, give: bool) -> f64 {
+    fn unchoked_time_spread(seeding: bool, slots: usize) -> f64 {
         let mut choker = Choker::new(Rng::new(5));
         let mut all = candidates(20);
         let mut times = [0_f64; 20];
         for round in 0..3_600 {
             let now = Time::from_secs(round * 10);
-            for c in &mut all {
-                c.gives = if give { 1_000 } else { 0 };
-            }
-            let chosen = choker.round(now, seeding, 4, &all);
-            assert!(chosen.len() == 4);
+            let chosen = choker.round(now, seeding, slots, &all);
+            assert!(chosen.len() == slots);
             apply(now, &chosen, &mut all);
             chosen.iter().for_each(|peer| times[peer.0 as usize] += 10.0);
         }
@@ -160,12 +189,76 @@ mod tests {
 
     #[test]
     fn a_seed_serves_equal_peers_alike_over_ten_hours() {
-        assert!(unchoked_time_spread(true, false) <= 0.05);
+        for slots in 1..=8 {
+            let spread = unchoked_time_spread(true, slots);
+            assert!(spread <= 0.05, "{slots} slots: {spread}");
+        }
     }
 
     #[test]
     fn the_optimistic_slot_goes_round_evenly() {
-        assert!(unchoked_time_spread(false, false) <= 0.05);
+        for slots in 1..=8 {
+            let spread = unchoked_time_spread(false, slots);
+            assert!(spread <= 0.05, "{slots} slots: {spread}");
+        }
+    }
+
+    #[test]
+    fn those_who_never_give_get_half_as_many_turns() {
+        let mut choker = Choker::new(Rng::new(5));
+        let mut all = candidates(12);
+        all.iter_mut().for_each(|c| c.gave = c.peer.0 >= 6);
+        let mut times = [0.0; 2];
+        for round in 0..3_600 {
+            let now = Time::from_secs(round * 10);
+            let chosen = choker.round(now, false, 1, &all);
+            apply(now, &chosen, &mut all);
+            chosen.iter().for_each(|peer| times[usize::from(peer.0 >= 6)] += 1.0);
+        }
+        let share = times[0] / times[1];
+        assert!((0.4..=0.6).contains(&share), "{share}");
+    }
+
+    #[test]
+    fn a_beginner_does_not_wait_for_the_end_of_a_long_queue() {
+        let mut choker = Choker::new(Rng::new(5));
+        let mut all = candidates(40);
+        for round in 0..400 {
+            let now = Time::from_secs(round * 10);
+            let chosen = choker.round(now, false, 1, &all);
+            apply(now, &chosen, &mut all);
+        }
+        let came = Time::from_secs(4_000);
+        all.extend((40..43).map(|n| Candidate { beginner: true, ..candidate(n, came) }));
+        let mut served = Vec::new();
+        for round in 400..430 {
+            let now = Time::from_secs(round * 10);
+            let chosen = choker.round(now, false, 1, &all);
+            apply(now, &chosen, &mut all);
+            all.iter_mut().for_each(|c| c.beginner &= c.newcomer);
+            served.extend(chosen.iter().map(|peer| peer.0));
+        }
+        let first = |n: u32| served.iter().position(|&peer| peer == n).expect("served");
+        assert!((40..43).all(|n| first(n) <= 18), "{served:?}");
+        // And not they alone.
+        assert!(served.iter().filter(|&&peer| peer < 40).count() >= 15, "{served:?}");
+    }
+
+    #[test]
+    fn who_holds_a_regular_slot_keeps_it_against_one_who_gives_little_more() {
+        let mut choker = Choker::new(Rng::new(5));
+        let mut all = candidates(3);
+        all[0].gives = 1_000;
+        let chosen = choker.round(Time::ZERO, false, 2, &all);
+        apply(Time::ZERO, &chosen, &mut all);
+        let at = Time::from_secs(10);
+        all[1].gives = 1_400;
+        assert!(choker.round(at, false, 2, &all).contains(&PeerKey(0)));
+        all[2].gives = 1_600;
+        (all[1].gives, all[1].unchoked) = (0, true);
+        choker.begin_turn(at, PeerKey(1));
+        let chosen = choker.round(at, false, 2, &all);
+        assert!(chosen.contains(&PeerKey(2)) && !chosen.contains(&PeerKey(0)), "{chosen:?}");
     }
 
     #[test]

@@ -142,6 +142,10 @@ pub(crate) struct Peer {
     pub(crate) uploading: VecDeque<BlockRef>,
     /// When a block was ordered for it last, or it asked for one after a pause.
     pub(crate) uploaded_at: Time,
+    /// What it was given of our line, on the line's clock (`swarm/turns.rs`).
+    pub(crate) line_share: u64,
+    /// What a byte of it costs.
+    pub(crate) line_price: u64,
     /// Hash requests sent and not answered.
     pub(crate) hash_requests: Vec<(HashRange, Time)>,
     /// It refused hashes since the last tick.
@@ -218,6 +222,8 @@ impl Peer {
             uploads: VecDeque::new(),
             uploading: VecDeque::new(),
             uploaded_at: now,
+            line_share: 0,
+            line_price: 1,
             hash_requests: Vec::new(),
             refused_hashes: false,
             hashes_rest_until: Time::ZERO,

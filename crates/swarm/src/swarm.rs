@@ -20,6 +20,7 @@ mod storing;
 pub(crate) mod super_seed;
 mod transfer;
 mod turnover;
+mod turns;
 mod uploads;
 
 pub use progress::SwarmProgress;
@@ -45,7 +46,7 @@ use shoal_machine::{Effects, Machine, Rng, Time};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use transfer::Transfer;
-use uploads::UploadTurn;
+use turns::UploadTurn;
 
 /// Chosen: how often time-outs, idle peers and waiting dials are looked at while there are peers.
 const TICK: Duration = Duration::from_secs(1);
@@ -114,6 +115,8 @@ pub struct Swarm<P> {
     slot_search: SlotSearch,
     /// Whose turn it is to be sent blocks.
     upload_turn: Option<UploadTurn>,
+    /// The clock of our line, in bytes: what each who waits all the time was given of it.
+    line_clock: u64,
     next_tick: Time,
     next_choke: Time,
     /// When somebody lost his place last.
@@ -159,6 +162,7 @@ impl<P> Swarm<P> {
             demand_due: true,
             slot_search: SlotSearch::new(),
             upload_turn: None,
+            line_clock: 0,
             next_tick: Time::ZERO,
             next_choke: Time::ZERO,
             turned_over: Time::ZERO,

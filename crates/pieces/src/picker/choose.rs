@@ -154,7 +154,7 @@ impl PiecePicker {
                 let rarity = self.availability.of(piece);
                 let as_rare = |other: &PieceIndex| random || self.availability.of(*other) == rarity;
                 let ties = candidates.take_while(as_rare).take(TIES).filter(|&other| bits.get(other));
-                return std::iter::once(piece).chain(ties).find(|&piece| self.share_out.is_ours(piece)).or(Some(piece));
+                return std::iter::once(piece).chain(ties).min_by_key(|&piece| self.share_out.before_us(piece));
             }
             looked_at += 1;
         }

@@ -14,15 +14,18 @@ use super::{Phase, Swarm};
 use crate::event::{Effect, PeerKey};
 use crate::peer::{Peer, PeerPieces};
 use shoal_layout::{BlockRef, PieceIndex};
-use shoal_machine::{Effects, Rng};
+use shoal_machine::{Effects, Rng, Time};
 use shoal_pieces::{Availability, Bitfield};
 use shoal_wire::{Extended, Message};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Pieces looked at for one that a peer may be shown. Chosen: far more than a leech has of what is rarest.
 const SCAN: usize = 4_096;
 /// Pieces shown at once to one who asked for nothing of those before, at most. Chosen: the largest torrent in half a minute.
 const MAX_COAXING: u32 = 1 << 14;
+/// How long one who was shown a piece may take to ask for it. Chosen: many round trips.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Pieces shown to one peer a second when all are. Chosen: 9 bytes each, so the largest torrent takes 75 KB/s for ten seconds.
 const SHOWN_AT_ONCE: usize = 8_192;
 
@@ -38,14 +41,25 @@ pub(crate) enum Sight {
     Unveiling(Shown, PieceIndex),
 }
 
-/// What one peer was shown and does not have, each with the blocks of it that it has not asked for.
+/// What one peer was shown and does not have.
 #[derive(Debug, Default)]
 pub(crate) struct Shown {
-    pieces: BTreeMap<PieceIndex, u32>,
-    /// The sum of the blocks.
+    pieces: BTreeMap<PieceIndex, Offer>,
+    /// The sum of the blocks that it has not asked for.
     unasked: u32,
     /// Pieces that it is shown if it asks for nothing.
     coaxing: u32,
+    /// When it was shown something last, or asked for it.
+    since: Time,
+}
+
+/// A piece that a peer was shown.
+#[derive(Debug)]
+struct Offer {
+    /// Blocks that it has not asked for.
+    unasked: u32,
+    /// Whether it counts as one who will have it.
+    counts: bool,
 }
 
 impl Sight {
@@ -62,20 +76,34 @@ impl Sight {
 }
 
 impl Shown {
+    /// Forgets a piece; says whether it counted.
     fn remove(&mut self, piece: PieceIndex) -> bool {
-        let blocks = self.pieces.remove(&piece);
-        self.unasked -= blocks.unwrap_or(0);
-        blocks.is_some()
+        let Some(offer) = self.pieces.remove(&piece) else { return false };
+        self.unasked -= offer.unasked;
+        offer.counts
+    }
+
+    /// Gives a piece up without forgetting that the peer sees it; says whether it counted.
+    fn give_up(&mut self, piece: PieceIndex) -> bool {
+        let Some(offer) = self.pieces.get_mut(&piece) else { return false };
+        self.unasked -= std::mem::take(&mut offer.unasked);
+        std::mem::take(&mut offer.counts)
+    }
+
+    /// The pieces for which `is` says so.
+    fn waiting(&self, is: impl Fn(&Offer, PieceIndex) -> bool) -> Vec<PieceIndex> {
+        self.pieces.iter().filter(|&(&piece, offer)| is(offer, piece)).map(|(&piece, _)| piece).collect()
     }
 
     /// The peer asked for a block, or a request of it was dropped.
-    pub(crate) fn asked(&mut self, block: BlockRef, dropped: bool) {
+    pub(crate) fn asked(&mut self, now: Time, block: BlockRef, dropped: bool) {
         self.coaxing = 0;
-        if let Some(blocks) = self.pieces.get_mut(&block.piece) {
+        self.since = now;
+        if let Some(offer) = self.pieces.get_mut(&block.piece).filter(|offer| offer.counts) {
             let step = if dropped { 1 } else { -1 };
-            let changed = blocks.saturating_add_signed(step);
-            self.unasked = self.unasked + changed - *blocks;
-            *blocks = changed;
+            let changed = offer.unasked.saturating_add_signed(step);
+            self.unasked = self.unasked + changed - offer.unasked;
+            offer.unasked = changed;
         }
     }
 }
@@ -113,8 +141,9 @@ impl SuperSeed {
         if let Some(shown) = sight.masked() {
             let here: Vec<_> = shown.pieces.keys().copied().filter(|&piece| bits.get(piece)).collect();
             for piece in here {
-                shown.remove(piece);
-                self.spread.lower(piece);
+                if shown.remove(piece) {
+                    self.spread.lower(piece);
+                }
             }
         }
     }
@@ -124,8 +153,15 @@ impl SuperSeed {
             self.spread.remove_peer(bits);
         }
         if let Sight::Masked(shown) = &peer.sight {
-            shown.pieces.keys().for_each(|&piece| self.spread.lower(piece));
+            let counted = shown.pieces.iter().filter(|(_, offer)| offer.counts);
+            counted.for_each(|(&piece, _)| self.spread.lower(piece));
         }
+    }
+
+    /// Whether somebody has or was shown each piece.
+    fn all_shown(&self) -> bool {
+        let ours_alone = |&piece: &u32| self.spread.of(PieceIndex(piece)) < 2;
+        !self.spread.rarest_first().first().is_some_and(ours_alone)
     }
 
     /// The piece to show to a peer that has `bits`.
@@ -166,6 +202,9 @@ impl<P> Swarm<P> {
             }
         }
         for key in self.peers.keys().copied().collect::<Vec<_>>() {
+            if self.peers[&key].am_choking {
+                self.take_back(key, out);
+            }
             self.coax(key, out);
             self.unveil(key, out);
         }
@@ -194,43 +233,56 @@ impl<P> Swarm<P> {
             let Some(piece) = super_seed.choose(bits, shown) else { break };
             let blocks = transfer.info.layout().requests(piece).count() as u32;
             super_seed.spread.raise(piece);
-            shown.pieces.insert(piece, blocks);
+            shown.pieces.insert(piece, Offer { unasked: blocks, counts: true });
             shown.unasked += blocks;
+            shown.since = self.now;
             peer.last_sent = self.now;
             out.push(Effect::Send { peer: key, message: Message::Have(piece.0) });
         }
     }
 
-    /// Once a second: who holds a slot and asks for nothing is shown more.
+    /// Once a second: who holds a slot and asks for nothing is shown more, and what it was shown is shown to others.
     fn coax(&mut self, key: PeerKey, out: &mut Effects<Effect<P>>) {
+        let Phase::Transfer(transfer) = &mut self.phase else { return };
+        let Some(super_seed) = &mut transfer.super_seed else { return };
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let idle = peer.uploads.is_empty() && peer.uploading.is_empty() && !peer.am_choking;
         let Some(shown) = peer.sight.masked() else { return };
-        if idle && shown.unasked > 0 {
-            // What it does not want, or has asked others for, is not waited for any more.
-            shown.pieces.values_mut().for_each(|blocks| *blocks = 0);
-            shown.unasked = 0;
+        if idle && shown.unasked > 0 && self.now.since(shown.since) >= PATIENCE {
+            for piece in shown.waiting(|offer, _| offer.unasked > 0) {
+                if shown.give_up(piece) {
+                    super_seed.spread.lower(piece);
+                }
+            }
             shown.coaxing = (shown.coaxing * 2).clamp(4, MAX_COAXING);
             self.show(key, out);
         }
     }
 
-    /// A peer lost its slot: what it was shown and did not ask for is shown to others.
+    /// A peer lost its slot: what it was shown and did not ask for is shown to others. What it has a part of stays its own while
+    /// there are pieces that nobody was shown yet; then that too is others', since it is what nobody has: its next slot may come
+    /// when we are gone.
     pub(super) fn take_back(&mut self, key: PeerKey, out: &mut Effects<Effect<P>>) {
         let Phase::Transfer(transfer) = &mut self.phase else { return };
         let Some(super_seed) = &mut transfer.super_seed else { return };
         let Some(peer) = self.peers.get_mut(&key) else { return };
-        let Some(id) = peer.extensions.as_ref().and_then(|extensions| extensions.lt_donthave) else { return };
-        let Some(shown) = peer.sight.masked() else { return };
+        let forgets = peer.extensions.as_ref().and_then(|extensions| extensions.lt_donthave);
+        let all_shown = super_seed.all_shown();
+        let Some(shown) = peer.sight.masked().filter(|_| forgets.is_some() || all_shown) else { return };
         shown.coaxing = 0;
         let layout = transfer.info.layout();
-        let untouched =
-            |(piece, left): (&PieceIndex, &u32)| (*left == layout.requests(*piece).count() as u32).then_some(*piece);
-        for piece in shown.pieces.iter().filter_map(untouched).collect::<Vec<_>>() {
-            shown.remove(piece);
-            super_seed.spread.lower(piece);
-            let message = Message::Extended { id, message: Extended::DontHave(piece.0) };
-            out.push(Effect::Send { peer: key, message });
+        let whole = |piece: PieceIndex| layout.requests(piece).count() as u32;
+        let goes = |offer: &Offer, piece| offer.unasked > 0 && (all_shown || offer.unasked == whole(piece));
+        for piece in shown.waiting(goes) {
+            // Those who cannot forget it are sent it if they ask.
+            let counted = if forgets.is_some() { shown.remove(piece) } else { shown.give_up(piece) };
+            if counted {
+                super_seed.spread.lower(piece);
+            }
+            if let Some(id) = forgets {
+                let message = Message::Extended { id, message: Extended::DontHave(piece.0) };
+                out.push(Effect::Send { peer: key, message });
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Serving blocks, and whom.
 //!
 //! Invariants: nothing is ordered for a peer that we choke, but for the pieces of its fast set (BEP 6); nothing but
-//! pieces that we have; never more than [`UPLOAD_WINDOW`] bytes ordered and not reported for one peer.
+//! pieces that we have.
 
 use super::requests::{cost, raw};
 use super::{Phase, Swarm};
@@ -9,20 +9,11 @@ use crate::choke::Candidate;
 use crate::event::{Credit, Demand, DisconnectReason, Effect, PeerKey};
 use crate::peer::{MAX_QUEUED_UPLOADS, Peer, PeerPieces};
 use crate::slots::RATE_SECONDS;
-use shoal_layout::{BLOCK_LENGTH, BlockRef, PieceIndex};
+use shoal_layout::{BLOCK_LENGTH, BlockRef};
 use shoal_machine::{Effects, Time};
 use shoal_wire::{Message, RawBlock};
-use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Bytes ordered from the driver for one peer, at most. Chosen: at 1 GB/s half a millisecond, the time in which the
-/// driver's report comes back.
-const UPLOAD_WINDOW: u64 = 512 << 10;
-/// What is ordered ahead of a line that is full. Chosen: longer than any driver takes to report, short enough that who comes
-/// next gets whole blocks soon.
-const LINE_MOMENT: Duration = Duration::from_millis(300);
-/// Bytes ordered ahead for one peer, however slow it is: one block on its way and one behind it.
-const LEAST_WINDOW: u64 = 2 * (BLOCK_LENGTH as u64 + 13);
 /// The longest run that any client ever asked for at once (BEP 3, older texts); what is longer than a block is refused, what
 /// is longer than this is no mistake.
 const MAX_REQUEST: u32 = 128 << 10;
@@ -30,32 +21,8 @@ const MAX_REQUEST: u32 = 128 << 10;
 /// sent. Chosen: `reqq` told it the bound; one that ignores it and asks again for what was refused is still served.
 const MAX_OVERFLOW: u64 = 10_000;
 
-/// How long one peer comes before the others while it is sent a piece, at most. Chosen.
-const MAX_TURN: Duration = Duration::from_secs(5);
-/// In which everybody who waits has had a turn. Chosen: who gets nothing for longer calls it snubbing and looks elsewhere.
-const ALL_TURNS: Duration = Duration::from_secs(20);
-/// How long a peer may be without a request and still have its turn. Chosen: longer than any round trip.
-const TURN_PAUSE: Duration = Duration::from_millis(700);
-
-/// Who comes first while not everybody can be sent what he asked for.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct UploadTurn {
-    peer: PeerKey,
-    /// What it is sent.
-    piece: PieceIndex,
-    since: Time,
-    /// When it was sent some of it last.
-    last: Time,
-}
-
-/// Whether a peer's next block was ordered.
-enum Ordered {
-    Yes,
-    /// As much as may be is on its way to this peer.
-    NoWindow,
-    /// There is no credit for anybody.
-    NoCredit,
-}
+/// One who gave us this part of what it was given gives. Chosen: lines differ, and who does not give at all gives nothing.
+const GIVES_BACK: u64 = 4;
 
 impl<P> Swarm<P> {
     pub(super) fn requested(&mut self, key: PeerKey, asked: RawBlock, out: &mut Effects<Effect<P>>) {
@@ -85,15 +52,26 @@ impl<P> Swarm<P> {
             }
             return self.refuse(key, asked, out);
         }
-        if peer.uploads.is_empty() {
+        let waited = !peer.uploads.is_empty();
+        if !waited {
             // Its wait begins.
             peer.uploaded_at = self.now;
         }
-        peer.uploads.push_back(block);
+        let rested = !waited && peer.uploading.is_empty();
+        // The only source sends what the fewest have before what it was asked for earlier.
+        let rarity = |block: &BlockRef| transfer.picker.availability(block.piece);
+        let place = match transfer.super_seed {
+            Some(_) => peer.uploads.iter().position(|other| rarity(other) > rarity(&block)),
+            None => None,
+        };
+        peer.uploads.insert(place.unwrap_or(peer.uploads.len()), block);
         self.uploads_due = true;
         if let Some(shown) = peer.sight.masked() {
-            shown.asked(block, false);
+            shown.asked(self.now, block, false);
             self.show(key, out);
+        }
+        if rested {
+            self.joins_the_line(key);
         }
     }
 
@@ -115,111 +93,6 @@ impl<P> Swarm<P> {
         } else if let Some(&block) = peer.uploading.iter().find(|block| is(block)) {
             out.push(Effect::CancelUpload { peer: key, block });
         }
-    }
-
-    /// Orders what credit and windows allow. One comes first until it has a whole piece, then the next: so somebody soon has
-    /// a piece to pass on, and not everybody a part of one. What the first cannot take goes to the others in order.
-    pub(super) fn pump_uploads(&mut self, out: &mut Effects<Effect<P>>) {
-        if self.line_runs_dry() {
-            self.use_free_slots(out);
-        }
-        let waits = |peer: &&Peer| !peer.uploads.is_empty();
-        let mut waiting: VecDeque<PeerKey> = self.peers.values().filter(waits).map(|peer| peer.key).collect();
-        if let Some(turn) = self.upload_turn {
-            let after = waiting.iter().position(|&key| key > turn.peer).unwrap_or(0);
-            waiting.rotate_left(after);
-            // What the fewest have goes first: it is what others will want of whoever gets it.
-            waiting.make_contiguous().sort_by_key(|&key| self.rarity_of_next(key));
-            if self.turn_goes_on(turn, waiting.len()) {
-                // Its place, whether it waits now or not.
-                waiting.retain(|&key| key != turn.peer);
-                waiting.push_front(turn.peer);
-            } else {
-                self.upload_turn = None;
-            }
-        }
-        let mut ordered: u64 = self.peers.values().flat_map(|peer| &peer.uploading).map(|&block| cost(block)).sum();
-        // Who waits alone takes nobody's place.
-        let (window, all) = if waiting.len() > 1 { self.windows() } else { (UPLOAD_WINDOW, u64::MAX) };
-        while let Some(key) = waiting.pop_front() {
-            let Some(&block) = self.peers.get(&key).and_then(|peer| peer.uploads.front()) else { continue };
-            if ordered + cost(block) > all {
-                return;
-            }
-            let outcome = self.upload(key, block, window, out);
-            if matches!(outcome, Ordered::Yes) {
-                ordered += cost(block);
-            }
-            match outcome {
-                Ordered::Yes if self.next_upload_is_of(key, block.piece) => waiting.push_front(key),
-                Ordered::Yes => {
-                    self.upload_turn.take_if(|turn| turn.peer == key && !self.peers[&key].uploads.is_empty());
-                    waiting.push_back(key);
-                }
-                Ordered::NoWindow => {}
-                Ordered::NoCredit => {
-                    self.demand_due |= self.demand.is_none_or(|told| told.up == 0);
-                    return;
-                }
-            }
-        }
-    }
-
-    /// How many have the piece of which this peer is sent a block next; who has waited for too long comes before all.
-    fn rarity_of_next(&self, key: PeerKey) -> u32 {
-        let (Phase::Transfer(transfer), Some(peer)) = (&self.phase, self.peers.get(&key)) else { return 0 };
-        let Some(next) = peer.uploads.front() else { return u32::MAX };
-        let kept_waiting = self.now.since(peer.uploaded_at) > ALL_TURNS / 2;
-        if kept_waiting { 0 } else { transfer.picker.availability(next.piece) }
-    }
-
-    /// Bytes that may be ordered and not reported for one peer, and for all together: what our line takes in a moment, shared
-    /// by those who are served at once.
-    fn windows(&self) -> (u64, u64) {
-        let at_once = u64::from(self.slot_search.at_once());
-        let moment = self.upload.over(self.now, 2) * LINE_MOMENT.as_millis() as u64 / 1_000;
-        let all = moment.max(at_once * LEAST_WINDOW);
-        ((all / at_once).min(UPLOAD_WINDOW), all)
-    }
-
-    fn next_upload_is_of(&self, key: PeerKey, piece: PieceIndex) -> bool {
-        self.peers.get(&key).and_then(|peer| peer.uploads.front()).is_some_and(|next| next.piece == piece)
-    }
-
-    fn turn_goes_on(&self, turn: UploadTurn, waiting: usize) -> bool {
-        let Some(peer) = self.peers.get(&turn.peer) else { return false };
-        let most = MAX_TURN.min(ALL_TURNS / waiting.max(1) as u32);
-        if self.now.since(turn.since) >= most {
-            return false;
-        }
-        match peer.uploads.front() {
-            Some(next) => next.piece == turn.piece,
-            None => self.now.since(turn.last) < TURN_PAUSE,
-        }
-    }
-
-    /// Orders a peer's next block.
-    fn upload(&mut self, key: PeerKey, block: BlockRef, window: u64, out: &mut Effects<Effect<P>>) -> Ordered {
-        let Some(peer) = self.peers.get_mut(&key) else { return Ordered::NoWindow };
-        let in_flight: u64 = peer.uploading.iter().map(|&block| cost(block)).sum();
-        if in_flight + cost(block) > window {
-            return Ordered::NoWindow;
-        }
-        if self.credit.up < cost(block) {
-            return Ordered::NoCredit;
-        }
-        peer.uploads.pop_front();
-        peer.uploading.push_back(block);
-        peer.uploaded_at = self.now;
-        peer.last_sent = self.now;
-        self.credit.up -= cost(block);
-        let now = self.now;
-        let turn = self.upload_turn.get_or_insert(UploadTurn { peer: key, piece: block.piece, since: now, last: now });
-        if turn.peer == key {
-            turn.last = now;
-        }
-        out.push(Effect::Upload { peer: key, block });
-        Ordered::Yes
     }
 
     pub(super) fn uploaded(&mut self, key: PeerKey, block: BlockRef) {
@@ -256,10 +129,11 @@ impl<P> Swarm<P> {
         }
         // Those who stay have a place of their own now.
         self.peers.values_mut().for_each(|peer| peer.extra_slot = None);
+        self.price_the_line();
     }
 
     /// Slots to use: of those that the host gives, as many as are worth having.
-    fn upload_slots(&self) -> usize {
+    pub(super) fn upload_slots(&self) -> usize {
         self.slots.min(self.slot_search.slots()) as usize
     }
 
@@ -299,13 +173,15 @@ impl<P> Swarm<P> {
             since: served(peer).or(peer.interested_since).unwrap_or(self.now),
             newcomer: served(peer).is_none(),
             gives: peer.download.over(self.now, 19),
+            gave: !seeding && peer.download.total() > peer.upload.total() / GIVES_BACK,
+            beginner: !seeding && !peer.am_interested && served(peer).is_none(),
             snubbing: peer.snubbing,
         });
         candidate.collect()
     }
 
     /// Whether what is asked of us is nearly all sent, and our line will have nothing to do.
-    fn line_runs_dry(&self) -> bool {
+    pub(super) fn line_runs_dry(&self) -> bool {
         let mut enough = 2 + self.upload.over(self.now, 2) / u64::from(BLOCK_LENGTH) / 5;
         for peer in self.peers.values() {
             // Its first requests are on their way.
@@ -348,7 +224,7 @@ impl<P> Swarm<P> {
         };
         let mut waiting: Vec<_> = self.candidates().into_iter().filter(|candidate| !candidate.unchoked).collect();
         waiting.retain(may_fill);
-        waiting.sort_by_key(|candidate| (std::cmp::Reverse(candidate.gives), candidate.order()));
+        waiting.sort_by_key(|candidate| (std::cmp::Reverse(candidate.gives), candidate.order(self.now)));
         for candidate in waiting.into_iter().take(free + usize::from(extra)) {
             if !extra {
                 self.choker.begin_turn(self.now, candidate.peer);
@@ -359,6 +235,7 @@ impl<P> Swarm<P> {
                 peer.extra_slot = Some(before);
             }
         }
+        self.price_the_line();
     }
 
     fn set_choking(&mut self, key: PeerKey, choke: bool, out: &mut Effects<Effect<P>>) {
@@ -383,7 +260,7 @@ impl<P> Swarm<P> {
                     out.push(Effect::Send { peer: key, message: Message::Reject(raw(block)) });
                 }
                 if let Some(shown) = peer.sight.masked() {
-                    shown.asked(block, true);
+                    shown.asked(self.now, block, true);
                 }
             }
             self.take_back(key, out);
