@@ -233,3 +233,23 @@ fn a_piece_that_cannot_be_read_is_refused_and_a_lost_one_fetched_again() {
         assert_eq!(script.swarm.progress().complete, !lost);
     }
 }
+
+#[test]
+fn hashes_that_come_after_their_request_lapsed_are_late_and_not_wrong() {
+    let (info, tree) = v2(4);
+    let mut script = Script::start(info.clone(), true, |_| {});
+    let selection = Selection::all(info.layout());
+    let (layers, have) = (PieceLayers::empty(&info), Bitfield::new(4));
+    script.feed(Event::Ready { info, layers, have, selection });
+    script.credit(Credit::UNLIMITED, Credit::UNLIMITED);
+    let slow = script.open_seed();
+    let asked = requests(&mut script, slow);
+    assert_eq!(asked.len(), 1, "the piece layer is asked for");
+    // Longer than a request is waited for; it is heard of all the same.
+    for _ in 0..4 {
+        script.say(slow, Message::KeepAlive).pass(Duration::from_secs(4));
+    }
+    let late = tree.proof(asked[0].base_layer as u8, 0, asked[0].length, asked[0].proof_layers).unwrap();
+    script.say(slow, Message::Hashes(asked[0], late));
+    assert_eq!(disconnected(&script.effects(), slow), None);
+}
