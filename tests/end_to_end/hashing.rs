@@ -154,7 +154,7 @@ fn it_says_whether_the_disk_or_the_processor_was_the_limit() {
     let paranoid = limit(shoal(folder.path(), &[&words[..], &["--paranoid"]].concat()));
     assert!(paranoid.contains("24.0 MiB in ") && paranoid.contains("the processor was the limit"), "{paranoid}");
     let mut slow = vec!["-f", "-P", arg(&source), "-o", "/dev/null", "-e", "trace=pread64"];
-    slow.extend(["-e", "inject=pread64:delay_enter=100000", SHOAL]);
+    slow.extend(["-e", "inject=pread64:delay_enter=300000", SHOAL]);
     // From two seconds on it is said without being asked for.
     slow.extend(&words[..3]);
     slow.extend(["--jobs", "1"]);

@@ -21,7 +21,7 @@ struct Run {
     /// Bytes that it began with.
     began_with: u64,
     fetched: u64,
-    /// From its start until it got data; `None` if it was killed before.
+    /// From its start until it got data, and the bytes that it had read by then beside them; `None` if it was killed before.
     flowing: Option<(Duration, u64)>,
     is_done: bool,
 }
@@ -127,7 +127,9 @@ impl Kills {
         let ended = loop {
             // A block and more: not the handshake alone.
             if flowing.is_none() && self.sent() - sent > 40_000 {
-                flowing = Some((start.elapsed(), process.bytes_read()));
+                // What came by the time that it is looked at was read from sockets.
+                let read = process.bytes_read();
+                flowing = Some((start.elapsed(), read.saturating_sub(self.sent() - sent)));
                 kill_at = kill_at.or(wait.map(|wait| Instant::now() + wait));
             }
             if kill_at.is_some_and(|at| at <= Instant::now()) || process.has_ended() {
