@@ -238,7 +238,7 @@ impl Sectors {
 
     /// What a start finds.
     pub fn found(&self) -> Found {
-        let files = (0..self.layout.files()).map(|file| self.stat(file)).collect();
+        let files = (0..self.layout.files()).map(|file| self.stat(file)).collect::<Vec<_>>().into();
         let slots = Bitfield::new(self.layout.pieces());
         Found { files, part: None, slots, wanted: vec![true; self.layout.files() as usize] }
     }

@@ -34,6 +34,8 @@ pub use lock::{Lock, LockError};
 pub use open_files::OpenFiles;
 pub use part::part_name;
 pub use place::Place;
-pub use resume::{CRASH_WINDOW_NS, Disk, FileStat, Flush, Found, Keeper, Resume, ResumeError, Resumed, Verdict};
+pub use resume::{
+    CRASH_WINDOW_NS, Disk, FileStat, FileStats, Flush, Found, Keeper, Resume, ResumeError, Resumed, Verdict,
+};
 pub use storage::{Mode, Space, Storage};
 pub use sys::{descriptor_limit, free_bytes, replace_file};

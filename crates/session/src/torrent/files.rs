@@ -69,7 +69,8 @@ pub(crate) struct Ready {
     pub(crate) problem: Option<String>,
 }
 
-/// Pieces that are hashed together, at most: lanes of the widest kernel.
+/// Pieces that are hashed together, at most: one set of AVX-512 lanes. A second set beside it would gain an eighth
+/// (docs/measurements.md), and let the first piece wait for twice as many.
 const MOST_TOGETHER: usize = 16;
 /// Bytes that are hashed together, at most, so that the first of them is not told of late. Chosen: 5 ms of hashing.
 const MOST_TOGETHER_BYTES: u64 = 16 << 20;
@@ -225,7 +226,7 @@ pub(crate) fn open(opening: Opening) -> Result<Ready, SessionError> {
             .inspect_err(|error| tracing::warn!(%error, "no resume state: everything will be checked after a restart"))
             .ok()
     });
-    storage.note_served(resumed.files());
+    storage.note_served(Arc::clone(resumed.files()));
     let (resume, known) = (RwLock::new(resume), RwLock::new(layers.clone()));
     let complete = Mutex::default();
     let files = TorrentFiles { storage, info: info.clone(), layers: known, complete, resume, writes };

@@ -5,7 +5,7 @@ use shoal_hash::{merkle, sha256_many};
 use shoal_layout::{BLOCK_LENGTH, BlockRef, PieceIndex};
 use shoal_swarm::LeavesOutcome;
 
-/// Blocks that are read and hashed at a time: lanes of the widest kernel. So memory does not follow the piece's length.
+/// Blocks that are read and hashed at a time: one set of AVX-512 lanes. So memory does not follow the piece's length.
 const TOGETHER: usize = 16;
 
 impl TorrentFiles {

@@ -7,8 +7,8 @@
 //! never written to again, so a crash cannot make them wrong; those that were announced and not claimed are hashed.
 
 use super::state::{Loaded, set_all};
-use crate::FileStat;
 use crate::part::PART_FILE;
+use crate::{FileStat, FileStats};
 use shoal_layout::{FileIndex, Layout, PieceIndex};
 use shoal_pieces::Bitfield;
 
@@ -24,7 +24,7 @@ const MAX_ANNOUNCED_BYTES: u64 = 16 << 20;
 #[derive(Debug, Clone)]
 pub struct Found {
     /// Each file of the torrent, if there is such a regular file.
-    pub files: Vec<Option<FileStat>>,
+    pub files: FileStats,
     /// The part file.
     pub part: Option<FileStat>,
     /// Pieces that have a slot in the part file.
@@ -60,7 +60,7 @@ impl Loaded {
         let mut have = self.state.have.clone();
         let mut check = Bitfield::new(layout.pieces());
         let mut ours = vec![false; found.files.len()];
-        for (number, (&now, &before)) in found.files.iter().zip(&self.state.files).enumerate() {
+        for (number, (&now, &before)) in found.files.iter().zip(self.state.files.iter()).enumerate() {
             let pieces = || layout.pieces_of(FileIndex(number as u32));
             let noted = self.written.get(&(number as u32)).copied().or(before);
             let Some(now) = now else {

@@ -15,6 +15,7 @@ use shoal_layout::{FileIndex, Layout, PieceIndex};
 use shoal_metainfo::PieceHashes;
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::Arc;
 
 /// Records, after which the head is written anew. Chosen: 26,000 records, read in milliseconds.
 const MAX_RECORDS_BYTES: u64 = 1 << 20;
@@ -142,7 +143,7 @@ impl Journal {
             match file {
                 PART_FILE => self.state.part = stat,
                 file => {
-                    if let Some(known) = self.state.files.get_mut(file as usize) {
+                    if let Some(known) = Arc::make_mut(&mut self.state.files).get_mut(file as usize) {
                         *known = stat;
                     }
                 }
@@ -275,7 +276,7 @@ mod tests {
         let layout = Layout::contiguous(16, &[1600]).unwrap();
         let identity = Identity::of_hashes(vec![[1; 20]], Path::new("/nowhere"));
         let have = Bitfield::new(layout.pieces());
-        let state = State { clean: false, time_ns: 0, have, files: vec![None], part: None, wanted: vec![true] };
+        let state = State { clean: false, time_ns: 0, have, files: vec![None].into(), part: None, wanted: vec![true] };
         (Journal::create(disk, identity.clone(), layout.clone(), state, 0).unwrap(), identity, layout)
     }
 

@@ -7,7 +7,7 @@
 //! invariant: what decodes was written so by us for this download.
 
 use crate::part::PART_FILE;
-use crate::{FileStat, Identity};
+use crate::{FileStat, FileStats, Identity};
 use shoal_hash::sha256;
 use shoal_layout::{Layout, PieceIndex};
 use shoal_pieces::Bitfield;
@@ -27,7 +27,7 @@ pub(super) struct State {
     /// When the head was written.
     pub(super) time_ns: i64,
     pub(super) have: Bitfield,
-    pub(super) files: Vec<Option<FileStat>>,
+    pub(super) files: FileStats,
     pub(super) part: Option<FileStat>,
     /// Which files were selected.
     pub(super) wanted: Vec<bool>,
@@ -163,7 +163,8 @@ fn decode_body(mut body: Cursor<'_>, layout: &Layout) -> Option<Loaded> {
         Some((stat, flags & WANTED != 0))
     };
     let (part, _) = entry()?;
-    let (files, wanted) = (0..layout.files()).map(|_| entry()).collect::<Option<_>>()?;
+    let (files, wanted): (Vec<_>, _) = (0..layout.files()).map(|_| entry()).collect::<Option<_>>()?;
+    let files = files.into();
     let state = State { clean, time_ns, have, files, part, wanted };
     Some(Loaded { state, written: BTreeMap::new(), writing: BTreeSet::new(), newest_ns: time_ns })
 }

@@ -10,11 +10,11 @@
 //! that was made before moves no time, and is not noticed.
 
 use super::Storage;
-use crate::{FileStat, StorageError, hashing};
+use crate::{FileStat, FileStats, StorageError, hashing};
 use shoal_layout::{BlockRef, FileIndex, PieceIndex};
 use shoal_metainfo::PieceHashes;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 /// How often a piece is read that changes while it is read. Chosen: who writes that often will go on.
 const TRIES: usize = 3;
@@ -22,46 +22,53 @@ const TRIES: usize = 3;
 /// What is known of the content of files that are not being written by us.
 #[derive(Debug, Default)]
 pub(super) struct Served {
-    files: BTreeMap<u32, Noted>,
+    /// What each was when all that we have of it was right; none for one that we write.
+    files: FileStats,
+    /// Of those that have changed since: what they are, and what of them was looked at.
+    changed: BTreeMap<u32, Changed>,
 }
 
 #[derive(Debug)]
-struct Noted {
+struct Changed {
     stat: FileStat,
-    /// Pieces that were right then; `None`: all that we have.
-    right: Option<BTreeSet<u32>>,
+    /// Pieces that were right then.
+    right: BTreeSet<u32>,
+}
+
+impl Served {
+    fn noted(&self, file: u32) -> Option<FileStat> {
+        self.files.get(file as usize).copied().flatten()
+    }
 }
 
 impl Storage {
     /// Notes what the files were when it was found out, or before, which pieces are right.
-    pub fn note_served(&self, stats: &[Option<FileStat>]) {
-        let mut served = self.served.write().unwrap_or_else(PoisonError::into_inner);
-        let noted =
-            stats.iter().zip(0..).filter_map(|(stat, file)| Some((file, Noted { stat: (*stat)?, right: None })));
-        served.files = noted.collect();
+    pub fn note_served(&self, files: FileStats) {
+        *self.served.write().unwrap_or_else(PoisonError::into_inner) = Served { files, changed: BTreeMap::new() };
     }
 
     /// A download writes to a file: from now on it is not compared.
     pub(super) fn forget_served(&self, file: u32) {
-        let known = self.served.read().unwrap_or_else(PoisonError::into_inner).files.contains_key(&file);
+        let known = self.served.read().unwrap_or_else(PoisonError::into_inner).noted(file).is_some();
         if known {
-            self.served.write().unwrap_or_else(PoisonError::into_inner).files.remove(&file);
+            let mut served = self.served.write().unwrap_or_else(PoisonError::into_inner);
+            served.changed.remove(&file);
+            Arc::make_mut(&mut served.files)[file as usize] = None;
         }
     }
 
     /// A download is complete: its files are compared from now on.
     pub(crate) fn settle_served(&self) {
-        let (stats, _) = self.stats();
-        self.note_served(&stats);
+        self.note_served(self.stats().0.into());
     }
 
     /// Whether bytes of a piece that were just read from a file, which is this now, were right.
     pub(super) fn vouches(&self, piece: PieceIndex, file: FileIndex, now: FileStat) -> bool {
         let served = self.served.read().unwrap_or_else(PoisonError::into_inner);
-        served
-            .files
-            .get(&file.0)
-            .is_none_or(|noted| noted.stat == now && noted.right.as_ref().is_none_or(|right| right.contains(&piece.0)))
+        match served.changed.get(&file.0) {
+            Some(changed) => changed.stat == now && changed.right.contains(&piece.0),
+            None => served.noted(file.0).is_none_or(|noted| noted == now),
+        }
     }
 
     /// Reads a block for an upload. If a file of its piece changed, the whole piece is read and hashed first;
@@ -98,17 +105,18 @@ impl Storage {
     }
 
     fn vouch(&self, piece: PieceIndex, stats: &[(FileIndex, FileStat)]) {
-        let mut served = self.served.write().unwrap_or_else(PoisonError::into_inner);
+        let served = &mut *self.served.write().unwrap_or_else(PoisonError::into_inner);
         for &(file, stat) in stats {
-            // A file without a note is one that we write.
-            if let Some(noted) = served.files.get_mut(&file.0) {
-                if noted.stat != stat {
-                    *noted = Noted { stat, right: Some(BTreeSet::new()) };
-                }
-                if let Some(right) = &mut noted.right {
-                    right.insert(piece.0);
-                }
+            // A file without a note is one that we write, and one that is as noted has nothing to add.
+            let Some(noted) = served.noted(file.0) else { continue };
+            if noted == stat && !served.changed.contains_key(&file.0) {
+                continue;
             }
+            let changed = served.changed.entry(file.0).or_insert_with(|| Changed { stat, right: BTreeSet::new() });
+            if changed.stat != stat {
+                *changed = Changed { stat, right: BTreeSet::new() };
+            }
+            changed.right.insert(piece.0);
         }
     }
 
