@@ -2,7 +2,7 @@
 //!
 //! The same names and bytes give the same info hash on every machine, so nothing here looks at a clock, a machine or the
 //! order in which files were found: files stand in the byte order of their paths' components, the piece length follows
-//! from the total, and the dictionary holds no more than the formats ask for. File access and hashing are for the
+//! from their lengths, and the dictionary holds no more than the formats ask for. File access and hashing are for the
 //! caller: a [`Plan`] says where each file's bytes lie, [`build`] takes the hashes.
 //!
 //! BEP 3, 47 (padding, attributes), 52 (v2, and how a hybrid pads its v1 half).
@@ -14,11 +14,15 @@ pub use build::build;
 use crate::info::Files;
 use crate::{Attributes, FilePaths, Format, MAX_PATH_DEPTH, MetainfoError, PathsTooLong, names};
 use shoal_layout::{BLOCK_LENGTH, Layout, LayoutError, MAX_PIECE_LENGTH};
+use std::collections::BTreeMap;
 
 /// Pieces that the piece length is chosen for, at most (product.md, "Canonical torrents").
 const PIECES_WANTED: u64 = 2000;
 /// The longest piece that is chosen, in bytes (product.md, "Canonical torrents").
 const MAX_CHOSEN_PIECE_LENGTH: u64 = 16 << 20;
+/// Pieces of a hybrid for two files that have data, where that is more than [`PIECES_WANTED`]. Chosen: two are there at
+/// least; with one more most files are one piece, which need no piece layer, and padding stays under four times the data.
+const PIECES_FOR_TWO_FILES: u64 = 3;
 
 /// The files of a torrent to be made, in canonical order, and where their bytes lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +100,24 @@ pub fn piece_length_for(total: u64) -> u64 {
     wanted.checked_next_power_of_two().map_or(MAX_CHOSEN_PIECE_LENGTH, |length| length.min(MAX_CHOSEN_PIECE_LENGTH))
 }
 
+/// The piece length for these files, which are `total` bytes. A hybrid pads each file to whole pieces, and hashes that too
+/// (BEP 47, 52), so many small files would be lost in padding: there it is the smallest, if that is less, that gives at most
+/// three pieces for two files. Half of it gives more; so a quarter of it times the number of files is less than the data,
+/// and the padding less than four times the data, unless pieces are of 16 KiB.
+fn piece_length_of(format: Format, lengths: &[u64], total: u64) -> u64 {
+    let by_total = piece_length_for(total);
+    if format != Format::Hybrid {
+        return by_total;
+    }
+    let filled = lengths.iter().filter(|&&length| length > 0);
+    let wanted = PIECES_WANTED.max(filled.clone().count() as u64 * PIECES_FOR_TWO_FILES / 2);
+    let mut length = u64::from(BLOCK_LENGTH);
+    while length < by_total && filled.clone().map(|file| file.div_ceil(length)).sum::<u64>() > wanted {
+        length *= 2;
+    }
+    length
+}
+
 impl Plan {
     /// A torrent of one file.
     pub fn file(
@@ -108,7 +130,7 @@ impl Plan {
         check_name(&name)?;
         let mut paths = FilePaths::new();
         paths.push([&name])?;
-        Plan::new(format, name, true, paths, vec![(length, attributes)], piece_length)
+        Plan::new(format, name, true, paths, [(length, attributes)], piece_length)
     }
 
     /// A torrent of a folder: paths below it (each at least one component), in any order, and length and attributes of each.
@@ -117,7 +139,7 @@ impl Plan {
         format: Format,
         name: String,
         paths: FilePaths,
-        files: Vec<(u64, Attributes)>,
+        files: impl IntoIterator<Item = (u64, Attributes)>,
         piece_length: Option<u64>,
     ) -> Result<Plan, CreateError> {
         check_name(&name)?;
@@ -135,23 +157,31 @@ impl Plan {
         name: String,
         single_file: bool,
         paths: FilePaths,
-        mut about: Vec<(u64, Attributes)>,
+        about: impl IntoIterator<Item = (u64, Attributes)>,
         piece_length: Option<u64>,
     ) -> Result<Plan, CreateError> {
-        assert_eq!(paths.len(), about.len(), "each file has a path");
-        let (paths, given) = in_order(paths)?;
-        let mut files = Files::plain(paths);
-        let mut lengths = Vec::with_capacity(about.len());
-        for (index, &place) in (0..).zip(&given) {
-            let (length, attributes) = std::mem::take(&mut about[place as usize]);
+        let (mut lengths, mut special) = (Vec::with_capacity(paths.len()), BTreeMap::new());
+        for (place, (length, attributes)) in (0_u32..).zip(about) {
             // Links have no data of their own (BEP 47).
             lengths.push(if attributes.symlink.is_some() { 0 } else { length });
-            files.push_attributes(index, attributes);
+            if attributes != Attributes::default() {
+                special.insert(place, attributes);
+            }
         }
-        drop(about);
+        assert_eq!(paths.len(), lengths.len(), "each file has a path");
+        let (paths, given) = in_order(paths)?;
+        if !given.is_sorted() {
+            lengths = given.iter().map(|&place| lengths[place as usize]).collect();
+        }
+        let mut files = Files::plain(paths);
+        for (index, place) in (0..).zip(&given) {
+            if let Some(attributes) = special.remove(place) {
+                files.push_attributes(index, attributes);
+            }
+        }
         let total = lengths.iter().try_fold(0_u64, |total, &length| total.checked_add(length));
         let total = total.ok_or(LayoutError::Overflow { file: 0 })?;
-        let piece_length = piece_length.unwrap_or_else(|| piece_length_for(total));
+        let piece_length = piece_length.unwrap_or_else(|| piece_length_of(format, &lengths, total));
         let is_size = piece_length.is_power_of_two()
             && (u64::from(BLOCK_LENGTH)..=u64::from(MAX_PIECE_LENGTH)).contains(&piece_length);
         if !is_size {

@@ -10,19 +10,21 @@
 
 use crate::FileStat;
 use crate::path::{SafePath, safe_component, safe_paths};
-use crate::source::{Source, SourceFile};
+use crate::source::Source;
 use crate::sys;
 use rustix::io::Errno;
 use shoal_layout::FileIndex;
 use shoal_metainfo::Info;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// The places of a torrent's files: each below one of a few base folders.
+/// The places of a torrent's files: each below one of a few base folders. A clone is cheap: of a million files there is one
+/// list.
 #[derive(Debug, Clone, Default)]
 pub struct Place {
     bases: Vec<PathBuf>,
-    files: Vec<(u32, SafePath)>,
+    files: Arc<Vec<(u32, SafePath)>>,
     root: PathBuf,
     name: String,
 }
@@ -39,7 +41,7 @@ impl Place {
     /// through symlinks if they lead to a place below `data`, as a share follows them. For reading only. Cost: a few looks
     /// at each file.
     pub fn found(info: &Info, data: &Path) -> Place {
-        let mut place = Place::safe(info, data, false);
+        let place = Place::safe(info, data, false);
         let Ok(folder) = sys::open_folder(data) else { return place };
         let root = (!info.is_single_file()).then(|| info.name());
         let is_there = |path: &SafePath| {
@@ -49,8 +51,9 @@ impl Place {
         let is_portable =
             |(_, path): &(u32, SafePath)| path.components().all(|name| safe_component(name, true) == name);
         let portable =
-            if place.files.iter().all(is_portable) { Vec::new() } else { Place::safe(info, data, true).files };
-        for (number, ((_, safe), file)) in place.files.iter_mut().zip(info.files()).enumerate() {
+            if place.files.iter().all(is_portable) { Arc::default() } else { Place::safe(info, data, true).files };
+        let mut paths = Arc::unwrap_or_clone(place.files);
+        for (number, ((_, safe), file)) in paths.iter_mut().zip(info.files()).enumerate() {
             let exact = SafePath::exact(root.into_iter().chain(file.path.components()));
             if let Some(exact) = exact.filter(|exact| exact != safe && is_there(exact)) {
                 *safe = exact;
@@ -63,8 +66,8 @@ impl Place {
             }
         }
         // The root's name is that of the first file, so it is taken before links are resolved.
-        let mut place = Place::below(data, place.files.into_iter().map(|(_, path)| path).collect());
-        for ((_, path), file) in place.files.iter_mut().zip(info.files()) {
+        let mut place = Place::below(data, paths.into_iter().map(|(_, path)| path).collect());
+        for ((_, path), file) in Arc::make_mut(&mut place.files).iter_mut().zip(info.files()) {
             // A symlink of the torrent itself (BEP 47) has no bytes to read.
             if file.attributes.symlink.is_none()
                 && let Some(real) = resolved(data, &folder, path)
@@ -92,22 +95,19 @@ impl Place {
         };
         if let (Some(base), Some(moved)) = (base, moved) {
             self.bases.push(base.to_path_buf());
-            self.files = moved.into_iter().map(|path| (1, path)).collect();
+            self.files = Arc::new(moved.into_iter().map(|path| (1, path)).collect());
         }
     }
 
     /// Where the scan met them, with what each was then. `order`: a torrent's order, as places in the scan's.
     pub(crate) fn scanned(source: Source, order: &[u32]) -> (Place, Vec<FileStat>) {
-        let Source { name, root, bases, files } = source;
-        let mut left: Vec<Option<SourceFile>> = files.into_iter().map(Some).collect();
-        let (files, stats) = order
-            .iter()
-            .map(|&number| {
-                let file = left[number as usize].take().expect("each file is in the torrent once");
-                ((file.base, file.on_disk), file.stat)
-            })
-            .unzip();
-        (Place { root, name, bases, files }, stats)
+        let Source { name, root, bases, mut files, mut stats, .. } = source;
+        // A scan walks in a torrent's order.
+        if !order.is_sorted() {
+            stats = order.iter().map(|&number| stats[number as usize]).collect();
+            files = order.iter().map(|&number| files[number as usize].clone()).collect();
+        }
+        (Place { root, name, bases, files: files.into() }, stats)
     }
 
     pub(crate) fn below(folder: &Path, files: Vec<SafePath>) -> Place {
@@ -116,7 +116,7 @@ impl Place {
         let root = folder.join(&name);
         Place {
             bases: vec![folder.to_path_buf()],
-            files: files.into_iter().map(|file| (0, file)).collect(),
+            files: Arc::new(files.into_iter().map(|file| (0, file)).collect()),
             root,
             name,
         }

@@ -116,7 +116,6 @@ pub enum ScanError {
 pub struct Scan {
     single: bool,
     paths: FilePaths,
-    executable: Vec<bool>,
     source: Source,
     empty_folders: Vec<PathBuf>,
 }
@@ -127,17 +126,10 @@ pub struct Source {
     pub(crate) name: String,
     pub(crate) root: PathBuf,
     pub(crate) bases: Vec<PathBuf>,
-    pub(crate) files: Vec<SourceFile>,
-}
-
-/// One of them.
-#[derive(Debug, Clone)]
-pub(crate) struct SourceFile {
-    /// Which of [`Source::bases`] it lies below.
-    pub(crate) base: u32,
-    /// Where it lies below its base, links resolved.
-    pub(crate) on_disk: SafePath,
-    pub(crate) stat: FileStat,
+    /// Of each file which of the bases it lies below, and where there, links resolved: as a [`Place`](crate::Place) has them.
+    pub(crate) files: Vec<(u32, SafePath)>,
+    pub(crate) stats: Vec<FileStat>,
+    executable: Vec<bool>,
 }
 
 /// Finds all files below `paths`. One path gives a torrent of its own name; several give a folder, called `name` or
@@ -185,21 +177,24 @@ pub fn scan(paths: &[PathBuf], name: Option<&str>) -> Result<Scan, ScanError> {
             within.file(real, real, metadata)?;
         }
     }
-    if found.files.iter().all(|file| file.stat.size == 0) {
+    if found.stats.iter().all(|stat| stat.size == 0) {
         return Err(ScanError::Empty { path: first.clone() });
     }
     let root = if paths.len() == 1 { first.clone() } else { first.parent().unwrap_or(Path::new("")).to_path_buf() };
-    let Found { paths, executable, files, mut empty_folders, .. } = found;
+    let Found { paths, executable, mut files, mut stats, mut empty_folders, .. } = found;
     empty_folders.sort_unstable();
-    let source = Source { name: torrent_name, root, bases, files };
-    Ok(Scan { single, paths, executable, source, empty_folders })
+    files.shrink_to_fit();
+    stats.shrink_to_fit();
+    let source = Source { name: torrent_name, root, bases, files, stats, executable };
+    Ok(Scan { single, paths, source, empty_folders })
 }
 
 #[derive(Default)]
 struct Found {
     paths: FilePaths,
     executable: Vec<bool>,
-    files: Vec<SourceFile>,
+    files: Vec<(u32, SafePath)>,
+    stats: Vec<FileStat>,
     empty_folders: Vec<PathBuf>,
     folders: usize,
 }
@@ -289,11 +284,9 @@ impl Walk<'_> {
         }
         let below = real.strip_prefix(self.base).ok().and_then(Path::to_str);
         let on_disk = below.and_then(|below| SafePath::exact(below.split('/')));
-        self.found.files.push(SourceFile {
-            base: self.number,
-            on_disk: on_disk.ok_or_else(|| ScanError::NotUtf8 { path: real.to_path_buf() })?,
-            stat: FileStat::of(metadata),
-        });
+        let on_disk = on_disk.ok_or_else(|| ScanError::NotUtf8 { path: real.to_path_buf() })?;
+        self.found.files.push((self.number, on_disk));
+        self.found.stats.push(FileStat::of(metadata));
         self.found.executable.push(metadata.permissions().mode() & 0o100 != 0);
         self.found.paths.push(&self.path)?;
         Ok(())
@@ -306,6 +299,13 @@ fn named(path: &Path, source: io::Error) -> ScanError {
         io::ErrorKind::NotFound => ScanError::Vanished { path },
         io::ErrorKind::PermissionDenied => ScanError::Unreadable { path },
         _ => ScanError::Io { path, source },
+    }
+}
+
+impl Source {
+    /// Of each file its bytes, and whether its owner may execute it.
+    pub fn about(&self) -> impl ExactSizeIterator<Item = (u64, bool)> {
+        self.stats.iter().zip(&self.executable).map(|(stat, &executable)| (stat.size, executable))
     }
 }
 
@@ -331,11 +331,6 @@ impl Scan {
         &self.paths
     }
 
-    /// Of each file its bytes, and whether its owner may execute it.
-    pub fn about(&self) -> impl ExactSizeIterator<Item = (u64, bool)> {
-        self.source.files.iter().zip(&self.executable).map(|(file, &executable)| (file.stat.size, executable))
-    }
-
     /// Folders that hold nothing and are left out.
     pub fn empty_folders(&self) -> &[PathBuf] {
         &self.empty_folders
@@ -343,7 +338,7 @@ impl Scan {
 
     /// Bytes in all files.
     pub fn total_length(&self) -> u64 {
-        self.about().map(|(length, _)| length).sum()
+        self.source.about().map(|(length, _)| length).sum()
     }
 
     /// Parts the names in the torrent, which go into its plan, from the places on disk, which hashing needs. Both are in the
@@ -416,7 +411,7 @@ mod tests {
         symlink("d", t.join("folder")).unwrap();
         let scanned = scan_one(&t).unwrap();
         assert_eq!(paths(&scanned), ["d/file", "folder/file", "link"]);
-        assert_eq!(scanned.source.files[2].on_disk.as_str(), "d/file");
+        assert_eq!(scanned.source.files[2].1.as_str(), "d/file");
         let with = |target: &str| {
             symlink(target, t.join("bad")).unwrap();
             let result = scan_one(&t);

@@ -112,11 +112,15 @@ fn prepare(recipe: &Recipe, reporter: &Reporter) -> Result<(Plan, Source), MakeE
     let attributes = |executable| Attributes { executable: executable && recipe.attributes, ..Attributes::default() };
     let (name, is_single_file) = (scan.name().to_owned(), scan.is_single_file());
     let counted = size::count(scan.paths().len() as u64, "file");
-    let mut about: Vec<_> = scan.about().map(|(length, executable)| (length, attributes(executable))).collect();
     let (paths, source) = scan.split();
-    let plan = match about.pop_if(|_| is_single_file) {
-        Some((length, attributes)) => Plan::file(format, name, length, attributes, recipe.piece_length),
-        None => Plan::folder(format, name, paths, about, recipe.piece_length),
+    let plan = {
+        let mut about = source.about().map(|(length, executable)| (length, attributes(executable)));
+        if is_single_file {
+            let (length, attributes) = about.next().expect("a single file is one");
+            Plan::file(format, name, length, attributes, recipe.piece_length)
+        } else {
+            Plan::folder(format, name, paths, about, recipe.piece_length)
+        }
     };
     let plan = plan.map_err(MakeError::Create)?;
     reporter.say(

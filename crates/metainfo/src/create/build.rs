@@ -33,7 +33,8 @@ pub fn build(
             return Err(CreateError::Hashes { expected, found });
         }
     }
-    files.finish(file_roots(&layout, &v2));
+    let layers = long_files(&layout, &v2);
+    files.finish(file_roots(&layout, v2));
     let mut info = Info {
         bytes: Vec::new(),
         // What the dictionary hashes to is known when it is written.
@@ -67,16 +68,16 @@ pub fn build(
         v1: (format != Format::V2).then(|| InfoHashV1(shoal_hash::sha1(&bytes))),
         v2: (format != Format::V1).then(|| InfoHashV2(shoal_hash::sha256(&bytes))),
     };
+    bytes.shrink_to_fit();
     info.bytes = bytes;
     if format == Format::Hybrid && !single_file {
         info.padding = padding(&info.layout);
     }
-    let mut layers = PieceLayers::empty(&info);
-    for file in info.files_with_layer() {
-        let layer = v2[span(&info.layout, file)].to_vec();
-        layers.insert(&info, file, layer).expect("the file's root was made of these");
+    let mut known = PieceLayers::empty(&info);
+    for (file, layer) in layers {
+        known.insert(&info, file, layer).expect("the file's root was made of these");
     }
-    Ok((info, layers))
+    Ok((info, known))
 }
 
 /// The pieces of a file, as places in lists of hashes.
@@ -86,9 +87,10 @@ fn span(layout: &Layout, file: FileIndex) -> Range<usize> {
 }
 
 /// The root of each file's tree from the roots of its pieces; zeros for an empty file. None for v1.
-fn file_roots(layout: &Layout, pieces: &[merkle::Hash]) -> Vec<merkle::Hash> {
-    if pieces.is_empty() {
-        return Vec::new();
+fn file_roots(layout: &Layout, pieces: Vec<merkle::Hash>) -> Vec<merkle::Hash> {
+    // For v1, or if each file is one piece: of a million small files the list is not made twice.
+    if pieces.is_empty() || (0..layout.files()).all(|file| layout.pieces_of(FileIndex(file)).len() == 1) {
+        return pieces;
     }
     let root = |file: FileIndex| match &pieces[span(layout, file)] {
         [] => [0; 32],
@@ -99,6 +101,16 @@ fn file_roots(layout: &Layout, pieces: &[merkle::Hash]) -> Vec<merkle::Hash> {
         }
     };
     (0..layout.files()).map(FileIndex).map(root).collect()
+}
+
+/// The files of more than one piece with their pieces' roots. Few, where there are many files: the roots of all pieces are not
+/// in memory while the dictionary is written.
+fn long_files(layout: &Layout, pieces: &[merkle::Hash]) -> Vec<(FileIndex, Vec<merkle::Hash>)> {
+    if pieces.is_empty() {
+        return Vec::new();
+    }
+    let layers = (0..layout.files()).map(FileIndex).map(|file| (file, &pieces[span(layout, file)]));
+    layers.filter(|(_, layer)| layer.len() > 1).map(|(file, layer)| (file, layer.to_vec())).collect()
 }
 
 /// Of each gap between two files its number in the v1 list, where files and gaps are counted.

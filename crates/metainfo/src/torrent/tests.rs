@@ -8,10 +8,10 @@ use shoal_layout::FileIndex;
 
 /// Two files of two pieces with the same content, one with other content, and a small one.
 fn sample(format: Format) -> Torrent {
-    let files = [("a", 30_000), ("b", 30_000), ("c", 30_000), ("d", 3)];
+    let files = [("a", 30_000_u64), ("b", 30_000), ("c", 30_000), ("d", 3)];
     let mut paths = FilePaths::new();
     files.iter().for_each(|(name, _)| paths.push([name]).unwrap());
-    let about = files.iter().map(|&(_, length)| (length, Attributes::default())).collect();
+    let about = files.iter().map(|&(_, length)| (length, Attributes::default()));
     let plan = Plan::folder(format, "sample".to_owned(), paths, about, None).unwrap();
     let v1 = vec![[5; 20]; if format == Format::V2 { 0 } else { plan.layout().pieces() as usize }];
     let mut v2 = Vec::new();

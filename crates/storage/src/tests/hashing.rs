@@ -30,8 +30,8 @@ fn tree(lengths: &[usize]) -> tempfile::TempDir {
 fn make(path: &Path, format: Format, piece_length: u64) -> Result<Made, StorageError> {
     let scan = scan(&[path.to_path_buf()], None).unwrap();
     let (name, total) = (scan.name().to_string(), scan.total_length());
-    let about = scan.about().map(|(length, _)| (length, Attributes::default())).collect();
     let (paths, source) = scan.split();
+    let about = source.about().map(|(length, _)| (length, Attributes::default()));
     let plan = Plan::folder(format, name, paths, about, Some(piece_length)).unwrap();
     let (cancel, done) = (AtomicBool::new(false), AtomicU64::new(0));
     let progress = |bytes| {
@@ -139,8 +139,8 @@ fn zeros_in_a_hole_are_right_and_a_hole_for_data_is_wrong() {
 fn a_file_that_changed_since_the_scan_is_named() {
     let root = tree(&[50_000, 60_000]);
     let scan = scan(&[root.path().join("t")], None).unwrap();
-    let about = scan.about().map(|(length, _)| (length, Attributes::default())).collect();
     let (paths, source) = scan.split();
+    let about = source.about().map(|(length, _)| (length, Attributes::default()));
     let plan = Plan::folder(Format::V1, "t".into(), paths, about, Some(1 << 15)).unwrap();
     let watch = Watch { cancel: &AtomicBool::new(false), progress: &|_| {}, jobs: None, ended: &|_| {} };
     let hash = || create(source.clone(), &plan, &OpenFiles::new(8), watch);

@@ -1,7 +1,7 @@
 //! Canonical dictionaries: their exact bytes, and that we and libtorrent read in them what was meant.
 
 use super::*;
-use crate::create::piece_length_for;
+use crate::create::{piece_length_for, piece_length_of};
 use crate::{FilePath, FilePaths, Torrent};
 use proptest::prelude::*;
 use shoal_layout::{BLOCK_LENGTH, BlockRef, PieceIndex};
@@ -49,7 +49,7 @@ fn path(text: &str) -> Vec<String> {
 }
 
 fn folder(format: Format, files: &[(&str, u64)], piece_length: Option<u64>) -> Result<Plan, CreateError> {
-    let about = files.iter().map(|&(_, length)| (length, Attributes::default())).collect();
+    let about = files.iter().map(|&(_, length)| (length, Attributes::default()));
     Plan::folder(format, "root".to_owned(), paths(files.iter().map(|(name, _)| *name)), about, piece_length)
 }
 
@@ -83,6 +83,45 @@ fn piece_lengths_follow_the_rule() {
         (u64::MAX, 16_384 * KIB),
     ] {
         assert_eq!(piece_length_for(total), length, "{total}");
+    }
+}
+
+/// The piece length that is chosen for files of these lengths.
+fn chosen(format: Format, lengths: &[u64]) -> u64 {
+    let names: Vec<String> = (0..lengths.len()).map(|number| format!("{number:07}")).collect();
+    let files: Vec<(&str, u64)> = names.iter().map(String::as_str).zip(lengths.iter().copied()).collect();
+    u64::from(folder(format, &files, None).unwrap().layout().piece_length())
+}
+
+#[test]
+fn many_small_files_get_pieces_of_their_size_in_a_hybrid() {
+    const KIB: u64 = 1024;
+    let small = vec![40 * KIB; 20_000];
+    assert_eq!(chosen(Format::V1, &small), 512 * KIB);
+    assert_eq!(chosen(Format::V2, &small), 512 * KIB);
+    assert_eq!(chosen(Format::Hybrid, &small), 64 * KIB);
+    // One large file beside them does not bring the padding back.
+    let mixed = [small, vec![4000 * 1024 * KIB]].concat();
+    assert_eq!(chosen(Format::V1, &mixed), 4096 * KIB);
+    assert_eq!(chosen(Format::Hybrid, &mixed), 512 * KIB);
+    // Few files, and those of some size, have the rule that all have.
+    for lengths in [vec![40_000 * KIB], vec![700 * KIB; 900], vec![5000 * KIB; 2500]] {
+        assert_eq!(chosen(Format::Hybrid, &lengths), chosen(Format::V1, &lengths));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn the_padding_of_a_hybrid_is_less_than_four_times_its_data(
+        few in prop::collection::vec(0_u64..1 << 34, 0..4), size in 0_u64..1 << 17, count in 1_usize..5000,
+    ) {
+        let lengths: Vec<u64> = few.into_iter().chain((0..count).map(|n| (n as u64 * 7919) % (size + 1) + 1)).collect();
+        let total: u64 = lengths.iter().sum();
+        let length = piece_length_of(Format::Hybrid, &lengths, total);
+        let padding: u64 = lengths.iter().map(|file| file.next_multiple_of(length) - file).sum();
+        prop_assert!(length == 16_384 || padding < 4 * total, "{padding} of padding, {total} bytes in pieces of {length}");
+        prop_assert!(length <= piece_length_for(total));
     }
 }
 
