@@ -42,6 +42,8 @@ pub(super) struct UploadTurn {
     since: Time,
     /// When it was sent some of it last.
     last: Time,
+    /// Whether it ended: whoever is after this peer is next, also if nothing can be ordered for a while.
+    over: bool,
 }
 
 /// How far apart leeches may be that are served by what is rare and not by whose turn it is, in time of our line. Chosen: far
@@ -76,14 +78,14 @@ impl<P> Swarm<P> {
             waiting.rotate_left(after);
         }
         self.put_in_order(waiting.make_contiguous());
-        if let Some(turn) = self.upload_turn {
-            if self.turn_goes_on(turn, waiting.len()) {
+        if let Some(mut turn) = self.upload_turn {
+            turn.over |= !self.turn_goes_on(turn, waiting.len());
+            if !turn.over {
                 // Its place, whether it waits now or not.
                 waiting.retain(|&key| key != turn.peer);
                 waiting.push_front(turn.peer);
-            } else {
-                self.upload_turn = None;
             }
+            self.upload_turn = Some(turn);
         }
         let mut ordered: u64 = self.peers.values().flat_map(|peer| &peer.uploading).map(|&block| cost(block)).sum();
         // Who waits alone takes nobody's place.
@@ -100,7 +102,10 @@ impl<P> Swarm<P> {
             match outcome {
                 Ordered::Yes if self.next_upload_is_of(key, block.piece) => waiting.push_front(key),
                 Ordered::Yes => {
-                    self.upload_turn.take_if(|turn| turn.peer == key && !self.peers[&key].uploads.is_empty());
+                    let rests = self.peers[&key].uploads.is_empty();
+                    if let Some(turn) = self.upload_turn.as_mut().filter(|turn| turn.peer == key) {
+                        turn.over |= !rests;
+                    }
                     waiting.push_back(key);
                 }
                 Ordered::NoWindow => {}
@@ -205,9 +210,10 @@ impl<P> Swarm<P> {
         self.line_clock = self.line_clock.max(peer.line_share);
         peer.line_share += cost(block) * peer.line_price / PRICE;
         let now = self.now;
-        let turn = self.upload_turn.get_or_insert(UploadTurn { peer: key, piece: block.piece, since: now, last: now });
-        if turn.peer == key {
-            turn.last = now;
+        match &mut self.upload_turn {
+            Some(turn) if !turn.over && turn.peer == key => turn.last = now,
+            Some(turn) if !turn.over => {}
+            none => *none = Some(UploadTurn { peer: key, piece: block.piece, since: now, last: now, over: false }),
         }
         out.push(Effect::Upload { peer: key, block });
         Ordered::Yes

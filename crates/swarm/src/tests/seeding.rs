@@ -123,6 +123,26 @@ fn short_credit_gives_one_peer_a_whole_piece_before_the_next() {
 }
 
 #[test]
+fn turns_go_round_when_credit_comes_block_by_block() {
+    let mut script = Script::start(info(20, 5), true, |_| {});
+    script.ready(shoal_pieces::Bitfield::full(20));
+    let peers = [open_leech(&mut script), open_leech(&mut script), open_leech(&mut script)];
+    for piece in 0..9 {
+        for begin in [0, BLOCK] {
+            script.say(peers[piece as usize % 3], Message::Request(raw(piece, begin, BLOCK)));
+        }
+    }
+    let mut order = Vec::new();
+    for _ in 0..18 {
+        script.credit(u64::from(BLOCK) + 13, 0);
+        let effects = script.effects();
+        order.extend(peers.iter().position(|&peer| uploads(&effects, peer) == 1));
+        report_sent(&mut script, effects);
+    }
+    assert_eq!(order, [0, 0, 1, 1, 2, 2, 0, 0, 1, 1, 2, 2, 0, 0, 1, 1, 2, 2]);
+}
+
+#[test]
 fn a_cancelled_request_is_not_served() {
     let mut script = Script::start(info(10, 5), true, |_| {});
     script.ready(shoal_pieces::Bitfield::full(10));
