@@ -6,9 +6,9 @@
 Each program that is installed runs once a round, the rounds one after the other, so that what else the machine does meets
 all of them; figures are medians. Prints seconds, GB/s, CPU seconds, the peak of memory, how many times shoal's rate is the
 fastest other program's, and its CPU beside that of reading (dd) and of the kernels (`shoal bench`) together. A changed byte
-must be found.
+must be found. With --many, also how much memory `shoal share` takes until its link stands there, and two seconds later.
 
---dir: where the data is (memory, /dev/shm, by default). --many: also so many files of 16 to 64 KiB. --disk DIR: also from that
+--dir: where the data is (memory, /dev/shm, by default). --many: also so many small files. --disk DIR: also from that
 folder's disk, cold, beside dd. rqbit, imdl: by PATH, or RQBIT and IMDL. libtorrent: python3-libtorrent of /usr/bin/python3.
 """
 import argparse
@@ -189,6 +189,7 @@ def main():
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--dir", default="/dev/shm")
     parser.add_argument("--many", type=int, default=0)
+    parser.add_argument("--many-bytes", default="16384-65536", help="how long these files are")
     parser.add_argument("--disk")
     parser.add_argument("--only", default="", help="of create, verify, shapes, many and disk; with commas between")
     args = parser.parse_args()
@@ -241,7 +242,7 @@ def measure(args, shoal, work):
     if wanted("shapes"):
         shapes(shoal, data, out, fresh, work)
     if args.many and wanted("many"):
-        many(shoal, work, out, fresh, args.many)
+        many(shoal, work, out, fresh, args.many, [int(end) for end in args.many_bytes.split("-")])
     if args.disk and wanted("disk"):
         disk(shoal, args.disk, size, out, fresh, args.runs)
 
@@ -270,16 +271,16 @@ def shapes(shoal, data, out, fresh, work):
     os.remove(sparse)
 
 
-def many(shoal, work, out, fresh, count):
-    """Many small files: made, and checked."""
-    print("\n%d files of 16 to 64 KiB" % count)
+def many(shoal, work, out, fresh, count, lengths):
+    """Many small files: made, checked, and shared."""
+    print("\n%d files of %d to %d bytes" % (count, *lengths))
     rng, folder = random.Random(2), os.path.join(work, "many")
     block = rng.randbytes(1 << 20)
     for number in range(count):
         if number % 1000 == 0:
             inside = os.path.join(folder, "dir%03d" % (number // 1000))
             os.makedirs(inside)
-        length = rng.randrange(16 << 10, 64 << 10)
+        length = rng.randrange(*lengths)
         at = rng.randrange(len(block) - length)
         with open(os.path.join(inside, "file-%05d.dat" % (number % 1000)), "wb") as f:
             f.write(block[at:at + length])
@@ -296,7 +297,31 @@ def many(shoal, work, out, fresh, count):
         result = run(argv) if shutil.which(argv[0]) else None
         if result:
             print("  %s v1: %.2f s, %.2f CPU s, %.0f MiB" % (name, *result))
+    for form in ("v1", "v2", "hybrid"):
+        share(shoal, folder, form, work)
     shutil.rmtree(folder)
+
+
+def share(shoal, folder, form, work):
+    """The peak of memory of a share: until its link is told, and after the files were opened and the state was written."""
+    argv = [shoal, "share", folder, "--format", form, "--no-dht", "--no-lan", "--no-port-mapping"]
+    began = time.monotonic()
+    env = dict(os.environ, XDG_STATE_HOME=os.path.join(work, "state"))
+    proc = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env)
+
+    def peak():
+        with open("/proc/%d/status" % proc.pid) as status:
+            return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
+
+    try:
+        link = proc.stdout.readline()
+        took, linked = time.monotonic() - began, peak()
+        time.sleep(2)
+        print("  share %s: %s after %.2f s, %.0f MiB, %.0f MiB 2 s later" % (
+            form, "a link" if link else "no link", took, linked, peak()))
+    finally:
+        proc.terminate()
+        proc.wait()
 
 
 def disk(shoal, folder, size, out, fresh, runs):

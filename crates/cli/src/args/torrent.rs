@@ -25,7 +25,8 @@ pub(crate) struct CreateArgs {
     pub(crate) format: FormatArg,
     /// Bytes in a piece: a power of two from 16KiB to 64MiB [default: by size]
     ///
-    /// Without it: the smallest power of two that gives at most 2000 pieces, up to 16MiB.
+    /// Without it: the smallest power of two that gives at most 2000 pieces, up to 16MiB; less for a hybrid of many small files, which
+    /// would be mostly padding.
     #[arg(long, value_name = "SIZE", value_parser = parse_piece_length)]
     pub(crate) piece_length: Option<u64>,
     /// Only trackers may tell peers about it (BEP 27)
