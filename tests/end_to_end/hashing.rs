@@ -4,7 +4,7 @@
 //! What is read is counted by `strace`; what takes long takes so by a delay that it adds to each read.
 
 use crate::support::process::{Ended, Process, Stream};
-use crate::support::shoal::{SHOAL, arg, create, shoal};
+use crate::support::shoal::{QUIET, SHOAL, arg, create, shoal};
 use crate::support::trace::{Read, can_trace, child_of, reads};
 use crate::support::{skip, tree};
 use rustix::process::{Pid, Signal, kill_process};
@@ -196,7 +196,17 @@ sys.exit(code)
         let torrent = folder.path().join(format);
         let create = peak(&["create", arg(&source), "-o", arg(&torrent), "--format", format]);
         let verify = peak(&["verify", arg(&torrent), arg(folder.path())]);
-        for (what, peak) in [("create", create), ("verify", verify)] {
+        let words = ["share", arg(&source), "--format", format, "--json", "--port", "0", "--bind", "127.0.0.1"];
+        let share = Process::start(SHOAL, &[&words[..], &QUIET].concat(), folder.path());
+        // Told when the files are open and the state is written: nothing grows any more.
+        share.wait_for(Stream::Out, "all pieces", |line| {
+            let event: serde_json::Value = serde_json::from_str(line).unwrap();
+            let all = event["event"] == "progress" && event["pieces_done"] == event["pieces_total"];
+            (all && event["pieces_total"].as_u64() >= Some(1)).then_some(())
+        });
+        let shared = share.peak_memory();
+        share.interrupt().expect(0);
+        for (what, peak) in [("create", create), ("verify", verify), ("share", shared)] {
             assert!(peak < MEMORY, "{what} {format}: {} MiB", peak >> 20);
         }
     }
