@@ -111,7 +111,7 @@ fn rarest_first_is_near_the_bound_random_is_further_and_strict_order_is_far() {
         let [rarest, random] =
             [PickMode::RarestFirst, PickMode::Random].map(|order| Sharing::small(order).run(seed, 3.0));
         println!("seed {seed}: rarest first {rarest:?}, random {random:?}");
-        assert!(rarest.finish <= 1.40, "{rarest:?}");
+        assert!(rarest.finish <= 1.18, "{rarest:?}");
         let plain = |order| Sharing { super_seed: false, ..Sharing::small(order) }.run(seed, 3.0);
         let [rarest, random] = [PickMode::RarestFirst, PickMode::Random].map(plain);
         println!("seed {seed}, no super-seeding: rarest first {rarest:?}, random {random:?}");
@@ -162,7 +162,7 @@ fn the_only_source_sends_little_more_than_one_copy_until_the_first_leech_is_comp
     };
     let (shown, plain) = (with.run(1, 3.0), Sharing { super_seed: false, ..with }.run(1, 3.0));
     println!("with {shown:?}, without {plain:?}");
-    assert!(shown.copies_at_first <= 1.05, "{shown:?}");
+    assert!(shown.copies_at_first <= 1.04, "{shown:?}");
     assert!(shown.finish <= plain.finish + 0.01, "with {shown:?}, without {plain:?}");
 }
 

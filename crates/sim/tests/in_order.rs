@@ -23,11 +23,11 @@ struct Outcome {
 }
 
 /// One source, and leeches that all fetch in this order.
-fn run(order: PickMode) -> Outcome {
+fn run(order: PickMode, super_seed: bool) -> Outcome {
     let length = PIECES * u64::from(PIECE_LENGTH);
     let mut swarm = Scenario::new(1, Kind::V1, length, PIECE_LENGTH);
     swarm.tracker();
-    let setup = PeerSetup { order, neighbours: Some(20), check_every: 0, ..PeerSetup::default() };
+    let setup = PeerSetup { order, super_seed, neighbours: Some(20), check_every: 0, ..PeerSetup::default() };
     swarm.peer(PeerSetup { seed: true, ..setup.clone() }, LINE, Time::ZERO);
     let leeches: Vec<NodeId> = (0..LEECHES).map(|_| swarm.peer(setup.clone(), LINE, Time::ZERO)).collect();
     let whole = Duration::from_secs_f64(length as f64 / UP as f64);
@@ -48,11 +48,24 @@ fn run(order: PickMode) -> Outcome {
     Outcome { finish: finish.as_secs_f64() / whole.as_secs_f64(), front: fronts / f64::from(samples) }
 }
 
+const ORDERS: [PickMode; 3] = [PickMode::RarestFirst, PickMode::InOrder, PickMode::Sequential];
+
 #[test]
 fn in_order_costs_a_swarm_half_of_what_strict_order_costs_and_has_a_front() {
-    let [rarest, in_order, strict] = [PickMode::RarestFirst, PickMode::InOrder, PickMode::Sequential].map(run);
+    let [rarest, in_order, strict] = ORDERS.map(|order| run(order, false));
     println!("rarest first {rarest:?}, in order {in_order:?}, strict order {strict:?}");
     let cost = |outcome: &Outcome| outcome.finish - rarest.finish;
     assert!(cost(&in_order) <= cost(&strict) / 2.0, "{in_order:?} beside {rarest:?} and {strict:?}");
     assert!(in_order.front >= 0.5 && rarest.front < 0.2, "{in_order:?}, {rarest:?}");
+}
+
+#[test]
+fn a_sole_source_shows_what_it_has_in_order_so_that_order_costs_nothing() {
+    let [rarest, in_order, strict] = ORDERS.map(|order| run(order, true));
+    println!("super-seeding: rarest first {rarest:?}, in order {in_order:?}, strict order {strict:?}");
+    assert!(in_order.front >= 0.6 && rarest.front >= 0.5, "{in_order:?}, {rarest:?}");
+    assert!(
+        in_order.finish <= rarest.finish * 1.05 && strict.finish <= rarest.finish * 1.1,
+        "{in_order:?}, {strict:?}"
+    );
 }

@@ -57,8 +57,7 @@ impl SwarmConfig {
             web_seeds: Vec::new(),
             client: concat!("shoal ", env!("CARGO_PKG_VERSION")).to_owned(),
             order: PickMode::RarestFirst,
-            // A single libtorrent leech of such a source is four times slower (docs/measurements.md, Sharing).
-            super_seed: false,
+            super_seed: true,
             serve_only: false,
             // Chosen: enough for full use of a fast line; libtorrent has 50 to 200.
             max_peers: 100,

@@ -70,7 +70,7 @@ impl Default for PeerSetup {
             serve_only: false,
             starts_with: 0.0,
             order: PickMode::RarestFirst,
-            super_seed: false,
+            super_seed: true,
             slots: None,
             up: None,
             down: None,

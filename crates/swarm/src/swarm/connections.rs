@@ -235,6 +235,24 @@ impl<P> Swarm<P> {
         }
     }
 
+    /// Closes the connection of one that needs nothing, as we do, and is not dialed while that is so. One who does not see that
+    /// hears it, or it would come back at once.
+    pub(super) fn part(&mut self, key: PeerKey, out: &mut Effects<Effect<P>>) {
+        let Some(peer) = self.peers.get(&key) else { return };
+        if let Some(addr) = peer.listens_on() {
+            self.addresses.is_seed(addr);
+        }
+        if let Some(id) = peer.extensions.as_ref().and_then(|extensions| extensions.upload_only_id)
+            && peer.sight.is_masked()
+        {
+            out.push(Effect::Send {
+                peer: key,
+                message: Message::Extended { id, message: Extended::UploadOnly(true) },
+            });
+        }
+        self.close(key, DisconnectReason::Uninteresting, out);
+    }
+
     pub(super) fn disconnected(&mut self, key: PeerKey) {
         self.forget(key);
     }

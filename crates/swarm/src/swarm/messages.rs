@@ -137,7 +137,7 @@ impl<P> Swarm<P> {
                 self.addresses.is_seed(addr);
             }
             if self.is_complete() {
-                return self.close(key, DisconnectReason::Uninteresting, out);
+                return self.part(key, out);
             }
         }
         self.touch(key);
@@ -155,7 +155,7 @@ impl<P> Swarm<P> {
             Extended::UploadOnly(yes) => {
                 peer.upload_only = yes;
                 if yes && self.is_complete() {
-                    self.close(key, DisconnectReason::Uninteresting, out);
+                    self.part(key, out);
                 }
             }
             Extended::Pex(message) => self.pex(key, &message, out),
@@ -190,7 +190,7 @@ impl<P> Swarm<P> {
         }
         let upload_only = self.peers.get(&key).is_some_and(|peer| peer.upload_only);
         if upload_only && self.is_complete() {
-            return self.close(key, DisconnectReason::Uninteresting, out);
+            return self.part(key, out);
         }
         self.touch(key);
     }

@@ -5,7 +5,7 @@
 use super::transfer::{Refused, Transfer};
 use super::{Phase, Swarm};
 use crate::blame::Giver;
-use crate::event::{DisconnectReason, Effect, Notice, PeerKey, StoreOutcome};
+use crate::event::{Effect, Notice, PeerKey, StoreOutcome};
 use crate::peer::PeerPieces;
 use shoal_layout::{BlockRef, PieceIndex, Selection};
 use shoal_machine::Effects;
@@ -119,7 +119,7 @@ impl<P> Swarm<P> {
         for key in self.peers.keys().copied().collect::<Vec<_>>() {
             let Some(peer) = self.peers.get_mut(&key) else { continue };
             if peer.is_seed() || peer.upload_only {
-                self.close(key, DisconnectReason::Uninteresting, out);
+                self.part(key, out);
             } else if let Some(id) = peer.extensions.as_ref().and_then(|extensions| extensions.upload_only_id) {
                 let message = Message::Extended { id, message: Extended::UploadOnly(true) };
                 out.push(Effect::Send { peer: key, message });
@@ -160,6 +160,7 @@ impl<P> Swarm<P> {
             self.refuse(key, super::requests::raw(block), out);
         }
         self.recount_wanted();
+        self.check_super_seeding(out);
     }
 
     /// Counts anew how many wanted pieces each peer has; after anything that changes what we want.

@@ -1,31 +1,39 @@
 //! The only source shows each leech other pieces (BEP 16, super-seeding).
 //!
 //! While nobody else has everything, our line is what the swarm waits for: a piece that leaves it twice before each has left it
-//! once costs everybody its time. So a new peer is told that we have nothing. When it gets a slot it is shown a piece that the
-//! fewest have or were shown, and another one whenever it has asked for half of what it holds in its queue: it sees ahead of its
-//! pipeline, so one leech alone is served as fast as it can take. What it was shown and did not ask for is taken back with its
-//! slot, from those who understand that (BEP 54). One who asks for nothing of what it is shown (it chose other files) is shown
-//! twice as much every second.
-//! It ends when another seed is seen: everybody is shown everything then. Nobody's requests are refused for it.
+//! once costs everybody its time. So a new peer is told that we have nothing. When it gets a slot it is shown the first piece that
+//! nobody has or was shown (when there is none, one that the fewest have), and the next whenever it has asked for half of what it
+//! holds in its queue: it sees ahead of its pipeline. First pieces first, since that costs nothing and whoever fetches in order
+//! soon has a beginning. What a peer was shown and did not ask for is taken back with its slot, from those who understand that
+//! (BEP 54). One who twice asks for nothing of what it is shown (it chose other files) is shown all.
+//! It ends when another seed is seen, or when one leech stays alone, who has nobody to share with: everybody is shown everything
+//! then. Nobody's requests are refused for it.
 //!
-//! Invariant: `spread` counts each piece once for each peer that has it or was shown it and is masked.
+//! Invariants: `spread` counts each piece once for us and once for each peer that has it or was shown it and is masked; `hidden`
+//! has those that it counts once.
 
 use super::{Phase, Swarm};
 use crate::event::{Effect, PeerKey};
 use crate::peer::{Peer, PeerPieces};
-use shoal_layout::{BlockRef, PieceIndex};
+use shoal_layout::{BLOCK_LENGTH, BlockRef, PieceIndex};
 use shoal_machine::{Effects, Rng, Time};
 use shoal_pieces::{Availability, Bitfield};
 use shoal_wire::{Extended, Message};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Pieces looked at for one that a peer may be shown. Chosen: far more than a leech has of what is rarest.
+/// Pieces looked at for one that a peer may be shown, of those that nobody has and of the others. Chosen: far more than a leech
+/// has of what is rarest.
 const SCAN: usize = 4_096;
-/// Pieces shown at once to one who asked for nothing of those before, at most. Chosen: the largest torrent in half a minute.
-const MAX_COAXING: u32 = 1 << 14;
 /// How long one who was shown a piece may take to ask for it. Chosen: many round trips.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How many times it may take longer. Chosen: who has enough to fetch from others may ask late.
+const IGNORED: u32 = 2;
+/// A peer sees what it gets in this part of a second ahead of what it asked for. Chosen: libtorrent, whose pipeline is long,
+/// fetches 2 GiB as fast as from a source that shows all.
+const AHEAD_PARTS: u64 = 8;
+/// A peer that is the only one for so long is shown all. Chosen: of a crowd the second comes sooner.
+const ALONE: Duration = Duration::from_secs(2);
 /// Pieces shown to one peer a second when all are. Chosen: 9 bytes each, so the largest torrent takes 75 KB/s for ten seconds.
 const SHOWN_AT_ONCE: usize = 8_192;
 
@@ -47,8 +55,8 @@ pub(crate) struct Shown {
     pieces: BTreeMap<PieceIndex, Offer>,
     /// The sum of the blocks that it has not asked for.
     unasked: u32,
-    /// Pieces that it is shown if it asks for nothing.
-    coaxing: u32,
+    /// How many times it asked for nothing of what it was shown, since it asked for something.
+    ignored: u32,
     /// When it was shown something last, or asked for it.
     since: Time,
 }
@@ -68,6 +76,14 @@ impl Sight {
             Sight::Masked(shown) => Some(shown),
             Sight::All | Sight::Unveiling(..) => None,
         }
+    }
+
+    /// What is masked will be shown.
+    fn unveil(&mut self) {
+        *self = match std::mem::take(self) {
+            Sight::Masked(shown) => Sight::Unveiling(shown, PieceIndex(0)),
+            seen => seen,
+        };
     }
 
     pub(crate) fn is_masked(&self) -> bool {
@@ -97,7 +113,7 @@ impl Shown {
 
     /// The peer asked for a block, or a request of it was dropped.
     pub(crate) fn asked(&mut self, now: Time, block: BlockRef, dropped: bool) {
-        self.coaxing = 0;
+        self.ignored = 0;
         self.since = now;
         if let Some(offer) = self.pieces.get_mut(&block.piece).filter(|offer| offer.counts) {
             let step = if dropped { 1 } else { -1 };
@@ -112,6 +128,7 @@ impl Shown {
 #[derive(Debug)]
 pub(crate) struct SuperSeed {
     spread: Availability,
+    hidden: Bitfield,
 }
 
 impl SuperSeed {
@@ -120,29 +137,54 @@ impl SuperSeed {
         // Ours: what nobody else has is listed too.
         spread.add_peer(&Bitfield::full(pieces));
         (0..pieces).map(PieceIndex).for_each(|piece| spread.list(piece));
-        peers.for_each(|bits| spread.add_peer(bits));
-        SuperSeed { spread }
+        let mut super_seed = SuperSeed { spread, hidden: Bitfield::full(pieces) };
+        peers.for_each(|bits| super_seed.add(bits));
+        super_seed
+    }
+
+    fn raise(&mut self, piece: PieceIndex) {
+        self.spread.raise(piece);
+        self.hidden.unset(piece);
+    }
+
+    fn lower(&mut self, piece: PieceIndex) {
+        self.spread.lower(piece);
+        if self.spread.of(piece) == 1 {
+            self.hidden.set(piece);
+        }
+    }
+
+    fn add(&mut self, bits: &Bitfield) {
+        self.spread.add_peer(bits);
+        bits.iter_set().for_each(|piece| _ = self.hidden.unset(piece));
+    }
+
+    fn remove(&mut self, bits: &Bitfield) {
+        self.spread.remove_peer(bits);
+        for piece in bits.iter_set().filter(|&piece| self.spread.of(piece) == 1) {
+            self.hidden.set(piece);
+        }
     }
 
     /// A peer says that it has a piece (or, `lost`, that it has it no longer).
     pub(super) fn has(&mut self, sight: &mut Sight, piece: PieceIndex, lost: bool) {
         let was_shown = !lost && sight.masked().is_some_and(|shown| shown.remove(piece));
         match (lost, was_shown) {
-            (true, _) => self.spread.lower(piece),
-            (false, false) => self.spread.raise(piece),
+            (true, _) => self.lower(piece),
+            (false, false) => self.raise(piece),
             (false, true) => {}
         }
     }
 
     /// What a peer has, all at once, in place of what it had.
     pub(super) fn bitfield(&mut self, sight: &mut Sight, before: Option<&Bitfield>, bits: &Bitfield) {
-        before.into_iter().for_each(|before| self.spread.remove_peer(before));
-        self.spread.add_peer(bits);
+        before.into_iter().for_each(|before| self.remove(before));
+        self.add(bits);
         if let Some(shown) = sight.masked() {
             let here: Vec<_> = shown.pieces.keys().copied().filter(|&piece| bits.get(piece)).collect();
             for piece in here {
                 if shown.remove(piece) {
-                    self.spread.lower(piece);
+                    self.lower(piece);
                 }
             }
         }
@@ -150,49 +192,55 @@ impl SuperSeed {
 
     pub(super) fn left(&mut self, peer: &Peer) {
         if let PeerPieces::Known(bits) = &peer.pieces {
-            self.spread.remove_peer(bits);
+            self.remove(bits);
         }
-        if let Sight::Masked(shown) = &peer.sight {
+        self.uncount(&peer.sight);
+    }
+
+    fn uncount(&mut self, sight: &Sight) {
+        if let Sight::Masked(shown) = sight {
             let counted = shown.pieces.iter().filter(|(_, offer)| offer.counts);
-            counted.for_each(|(&piece, _)| self.spread.lower(piece));
+            counted.for_each(|(&piece, _)| self.lower(piece));
         }
     }
 
-    /// Whether somebody has or was shown each piece.
-    fn all_shown(&self) -> bool {
-        let ours_alone = |&piece: &u32| self.spread.of(PieceIndex(piece)) < 2;
-        !self.spread.rarest_first().first().is_some_and(ours_alone)
+    /// A peer will be shown everything: what it was shown counts no longer.
+    fn unmask(&mut self, peer: &mut Peer) {
+        self.uncount(&peer.sight);
+        peer.sight.unveil();
     }
 
     /// The piece to show to a peer that has `bits`.
     fn choose(&self, bits: &Bitfield, shown: &Shown) -> Option<PieceIndex> {
-        let order = self.spread.rarest_first().iter().map(|&piece| PieceIndex(piece));
-        order.take(SCAN).find(|&piece| !bits.get(piece) && !shown.pieces.contains_key(&piece))
+        let others = self.spread.rarest_first().iter().map(|&piece| PieceIndex(piece));
+        let mut order = self.hidden.iter_set().take(SCAN).chain(others.take(SCAN));
+        order.find(|&piece| !bits.get(piece) && !shown.pieces.contains_key(&piece))
     }
 }
 
 impl<P> Swarm<P> {
     /// Whether a peer that comes now is told that we have nothing.
-    pub(super) fn is_super_seeding(&self) -> bool {
+    pub(crate) fn is_super_seeding(&self) -> bool {
         matches!(&self.phase, Phase::Transfer(transfer) if transfer.super_seed.is_some())
     }
 
-    /// Begins when we have everything and know of nobody else who does, ends when we do; shows the rest to those who see a part.
+    /// Begins when we have everything and know of nobody else who does, and ends when we do or a peer stays alone; shows the rest
+    /// to those who see a part.
     pub(super) fn check_super_seeding(&mut self, out: &mut Effects<Effect<P>>) {
         let sole = self.config.super_seed && self.is_sole_source();
         let Phase::Transfer(transfer) = &mut self.phase else { return };
-        if sole && transfer.super_seed.is_none() {
-            let known = |peer: &'_ Peer| matches!(peer.pieces, PeerPieces::Known(_));
-            let bits = self.peers.values().filter(|peer| known(peer)).map(|peer| match &peer.pieces {
-                PeerPieces::Known(bits) => bits,
-                PeerPieces::Unchecked { .. } => unreachable!("filtered"),
+        let only = if self.peers.len() == 1 { self.peers.keys().next() } else { None };
+        transfer.alone = only.map(|&key| transfer.alone.filter(|alone| alone.0 == key).unwrap_or((key, self.now)));
+        let shared = transfer.alone.is_none_or(|(_, since)| self.now.since(since) < ALONE);
+        if sole && shared && transfer.super_seed.is_none() {
+            let bits = self.peers.values().filter_map(|peer| match &peer.pieces {
+                PeerPieces::Known(bits) => Some(bits),
+                PeerPieces::Unchecked { .. } => None,
             });
             transfer.super_seed = Some(SuperSeed::new(transfer.picker.have().len(), bits, &self.rng));
-        } else if !sole && transfer.super_seed.take().is_some() {
+        } else if !(sole && shared) && transfer.super_seed.take().is_some() {
             for peer in self.peers.values_mut() {
-                if let Sight::Masked(shown) = std::mem::take(&mut peer.sight) {
-                    peer.sight = Sight::Unveiling(shown, PieceIndex(0));
-                }
+                peer.sight.unveil();
                 if let Some(id) = peer.extensions.as_ref().and_then(|extensions| extensions.upload_only_id)
                     && transfer.complete
                 {
@@ -227,12 +275,11 @@ impl<P> Swarm<P> {
         let Some(peer) = self.peers.get_mut(&key).filter(|peer| !peer.am_choking) else { return };
         let (Sight::Masked(shown), PeerPieces::Known(bits)) = (&mut peer.sight, &peer.pieces) else { return };
         let queued = (peer.uploads.len() + peer.uploading.len()) as u32;
-        let mut coaxing = shown.coaxing;
-        while shown.unasked < (queued / 2).max(1) || coaxing > 0 {
-            coaxing = coaxing.saturating_sub(1);
+        let soon = peer.upload.over(self.now, 2) / u64::from(BLOCK_LENGTH) / AHEAD_PARTS;
+        while shown.unasked < (queued / 2).max(soon as u32).max(1) {
             let Some(piece) = super_seed.choose(bits, shown) else { break };
             let blocks = transfer.info.layout().requests(piece).count() as u32;
-            super_seed.spread.raise(piece);
+            super_seed.raise(piece);
             shown.pieces.insert(piece, Offer { unasked: blocks, counts: true });
             shown.unasked += blocks;
             shown.since = self.now;
@@ -241,7 +288,8 @@ impl<P> Swarm<P> {
         }
     }
 
-    /// Once a second: who holds a slot and asks for nothing is shown more, and what it was shown is shown to others.
+    /// Once a second: what was shown to one who holds a slot and asks for nothing is shown to others, and it sees something else,
+    /// then everything.
     fn coax(&mut self, key: PeerKey, out: &mut Effects<Effect<P>>) {
         let Phase::Transfer(transfer) = &mut self.phase else { return };
         let Some(super_seed) = &mut transfer.super_seed else { return };
@@ -251,11 +299,16 @@ impl<P> Swarm<P> {
         if idle && shown.unasked > 0 && self.now.since(shown.since) >= PATIENCE {
             for piece in shown.waiting(|offer, _| offer.unasked > 0) {
                 if shown.give_up(piece) {
-                    super_seed.spread.lower(piece);
+                    super_seed.lower(piece);
                 }
             }
-            shown.coaxing = (shown.coaxing * 2).clamp(4, MAX_COAXING);
-            self.show(key, out);
+            shown.ignored += 1;
+            shown.since = self.now;
+            if shown.ignored < IGNORED {
+                self.show(key, out);
+            } else {
+                super_seed.unmask(peer);
+            }
         }
     }
 
@@ -267,9 +320,8 @@ impl<P> Swarm<P> {
         let Some(super_seed) = &mut transfer.super_seed else { return };
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let forgets = peer.extensions.as_ref().and_then(|extensions| extensions.lt_donthave);
-        let all_shown = super_seed.all_shown();
+        let all_shown = super_seed.hidden.is_empty();
         let Some(shown) = peer.sight.masked().filter(|_| forgets.is_some() || all_shown) else { return };
-        shown.coaxing = 0;
         let layout = transfer.info.layout();
         let whole = |piece: PieceIndex| layout.requests(piece).count() as u32;
         let goes = |offer: &Offer, piece| offer.unasked > 0 && (all_shown || offer.unasked == whole(piece));
@@ -277,7 +329,7 @@ impl<P> Swarm<P> {
             // Those who cannot forget it are sent it if they ask.
             let counted = if forgets.is_some() { shown.remove(piece) } else { shown.give_up(piece) };
             if counted {
-                super_seed.spread.lower(piece);
+                super_seed.lower(piece);
             }
             if let Some(id) = forgets {
                 let message = Message::Extended { id, message: Extended::DontHave(piece.0) };

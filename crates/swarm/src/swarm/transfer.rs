@@ -64,6 +64,8 @@ pub(super) struct Transfer<P> {
     pub(super) exclusive: BTreeMap<PieceIndex, Option<PeerSlot>>,
     /// How far pieces have spread, while we are their only source (BEP 16).
     pub(super) super_seed: Option<SuperSeed>,
+    /// The only peer, and since when it is that.
+    pub(super) alone: Option<(PeerKey, Time)>,
     pub(super) layer_fetch: LayerFetch,
     pub(super) layer_trees: LayerTrees,
     /// Corrupt pieces of which it is asked which blocks are wrong; they are `storing` meanwhile.
@@ -98,6 +100,7 @@ impl<P> Transfer<P> {
             known_leaves: KnownLeaves::default(),
             leaf_server: LeafServer::new(Time::ZERO),
             super_seed: None,
+            alone: None,
             picker,
             assembly: BTreeMap::new(),
             assembly_bytes: 0,

@@ -10,4 +10,5 @@ mod leeching;
 mod script;
 mod seeding;
 mod seeking;
+mod super_seeding;
 mod web_seeds;
