@@ -41,8 +41,9 @@ struct Known {
     failures: u32,
     /// It said that it has everything.
     seed: bool,
-    /// How well it goes with our own address (BEP 40), once that was found out; holds while `AddressBook::ours` does.
+    /// How well it goes with our own address (BEP 40), found out in this ranking.
     rank: Option<u32>,
+    ranking: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,12 +68,14 @@ pub(crate) struct AddressBook {
     near_only: bool,
     /// The torrent is private: addresses that others than trackers and the user named leave when they can.
     private: bool,
-    /// What [`AddressBook::next_time`] found since the last change, and for which question.
+    /// What [`AddressBook::next_time`] answers, and to which question; `None` if that is to be found out anew.
     due: Cell<Option<(bool, Option<Time>)>>,
     /// The most trusted source for whose addresses no room could be made since the last change.
     no_room: Option<Source>,
     /// Our own address by which those of each [kind](kind_of) are ranked.
     ours: [Option<SocketAddr>; KINDS],
+    /// Counts how often those changed, from 1: ranks of an earlier ranking are found out anew.
+    ranking: u32,
     rng: Rng,
     dialing: usize,
     /// Addresses kept, at most.
@@ -89,11 +92,12 @@ pub(crate) fn is_one_hosts(ip: IpAddr) -> bool {
 }
 
 /// Our own address is the same for all that are of one kind: of a family, and of the internet or not.
-fn kind_of(ip: IpAddr) -> usize {
+pub(crate) fn kind_of(ip: IpAddr) -> usize {
     usize::from(ip.is_ipv4()) * 2 + usize::from(is_one_hosts(ip))
 }
 
-const KINDS: usize = 4;
+/// How many kinds there are.
+pub(crate) const KINDS: usize = 4;
 
 /// Whether an address can be a peer's at all.
 fn is_dialable(addr: SocketAddr) -> bool {
@@ -114,6 +118,7 @@ impl AddressBook {
             due: Cell::new(None),
             no_room: None,
             ours: [None; KINDS],
+            ranking: 1,
             rng,
             dialing: 0,
             most: MAX_KNOWN,
@@ -161,6 +166,7 @@ impl AddressBook {
                     *not_before = now;
                 }
                 self.changed();
+                self.due.set(None);
             }
             return;
         }
@@ -176,13 +182,14 @@ impl AddressBook {
         }
         let tries = self.bounds.entered(addr, namer).unwrap_or(Tries { count: 0, since: now });
         let state = State::Idle { not_before: now };
-        self.known.insert(addr, Known { source, namer, state, tries, failures: 0, seed: false, rank: None });
+        let known = Known { source, namer, state, tries, failures: 0, seed: false, rank: None, ranking: 0 };
+        note_waiting(&self.due, &known);
+        self.known.insert(addr, known);
         self.changed();
     }
 
-    /// Something in the book is another: what was found out by going through it is to be found out anew.
+    /// Something in the book is another: there may be room again.
     fn changed(&mut self) {
-        self.due.set(None);
         self.no_room = None;
     }
 
@@ -204,8 +211,13 @@ impl AddressBook {
             self.no_room = Some(source);
             return false;
         };
-        let left = self.bounds.left(now, addr, namer, tries, TRY_WINDOW);
-        left && self.known.remove(&addr).is_some()
+        if !self.bounds.left(now, addr, namer, tries, TRY_WINDOW) {
+            return false;
+        }
+        if let Some(known) = self.known.remove(&addr) {
+            note_gone(&self.due, known.due());
+        }
+        true
     }
 
     /// The next address to dial, now marked as being dialed: by trust, then fewest failures, then by what goes best with
@@ -220,28 +232,36 @@ impl AddressBook {
         if self.next_time(seeds_too).is_none_or(|due| due > now) {
             return None;
         }
-        let (mut asked, mut differs) = ([false; KINDS], [false; KINDS]);
+        let mut asked = [false; KINDS];
         type Rank = (Source, u32, Reverse<Option<u32>>);
         let mut best: Option<(Rank, SocketAddr)> = None;
         let mut ties = 0_u64;
+        // When the others are due, in the same round: most often the next one to ask wants to know.
+        let mut dues = [None::<Time>; 2];
         for (&addr, known) in &mut self.known {
-            let kind = kind_of(addr.ip());
-            if !std::mem::replace(&mut asked[kind], true) {
-                // It seldom changes; finding it out is a vote.
-                let ours = ours(addr.ip());
-                differs[kind] = std::mem::replace(&mut self.ours[kind], ours) != ours;
+            if known.seed && !seeds_too {
+                continue;
             }
-            if differs[kind] {
-                known.rank = None;
-            }
-            if !known.may_dial(now) || (known.seed && !seeds_too) {
+            known.renew_tries(now);
+            let Some(due) = known.due() else { continue };
+            keep_least(&mut dues, due);
+            if due > now {
                 continue;
             }
             let key = (known.source, known.failures);
             if best.is_some_and(|((source, failures, _), _)| (source, failures) < key) {
                 continue;
             }
-            known.rank = known.rank.or_else(|| priority(self.ours[kind]?, addr));
+            let kind = kind_of(addr.ip());
+            if !std::mem::replace(&mut asked[kind], true) {
+                // It seldom changes.
+                let ours = ours(addr.ip());
+                self.ranking += u32::from(std::mem::replace(&mut self.ours[kind], ours) != ours);
+            }
+            if known.ranking != self.ranking {
+                known.rank = self.ours[kind].and_then(|ours| priority(ours, addr));
+                known.ranking = self.ranking;
+            }
             let key = (key.0, key.1, Reverse(known.rank));
             match &best {
                 Some((held, _)) if *held < key => {}
@@ -257,13 +277,15 @@ impl AddressBook {
                 }
             }
         }
-        let (_, addr) = best?;
-        let known = self.known.get_mut(&addr)?;
+        let known = best.and_then(|(_, addr)| self.known.get_mut(&addr));
+        let taken = known.as_ref().and_then(|known| known.due());
+        self.due.set(Some((seeds_too, if taken == dues[0] { dues[1] } else { dues[0] })));
+        let known = known?;
         known.state = State::Dialing;
         known.tries.count += 1;
         self.dialing += 1;
         self.changed();
-        Some(addr)
+        best.map(|(_, addr)| addr)
     }
 
     /// When an address may be dialed again, if one waits for its time.
@@ -274,9 +296,13 @@ impl AddressBook {
         {
             return found;
         }
-        let due = self.known.values().filter(|known| seeds_too || !known.seed).filter_map(Known::due).min();
+        let due = self.first_due(seeds_too);
         self.due.set(Some((seeds_too, due)));
         due
+    }
+
+    fn first_due(&self, seeds_too: bool) -> Option<Time> {
+        self.known.values().filter(|known| seeds_too || !known.seed).filter_map(Known::due).min()
     }
 
     /// How many dials are under way.
@@ -319,6 +345,7 @@ impl AddressBook {
                 }
             }
             if known.state != State::Never {
+                note_gone(&self.due, known.due());
                 known.state = State::Connected;
             }
             self.changed();
@@ -346,7 +373,9 @@ impl AddressBook {
         known.failures = if failed { known.failures.saturating_add(1) } else { 0 };
         let wait = RETRY_FIRST.saturating_mul(1 << known.failures.saturating_sub(1).min(10)).min(RETRY_MAX);
         let jitter = wait.mul_f64(self.rng.unit() * 0.2);
+        note_gone(&self.due, known.due());
         known.state = State::Idle { not_before: now + wait + jitter };
+        note_waiting(&self.due, known);
         let public = known.source.is_public();
         self.changed();
         if self.private && public {
@@ -356,8 +385,9 @@ impl AddressBook {
 
     /// It has everything: a seed does not dial it.
     pub(crate) fn is_seed(&mut self, addr: SocketAddr) {
-        if let Some(known) = self.known.get_mut(&addr) {
+        if let Some(known) = self.known.get_mut(&addr).filter(|known| !known.seed) {
             known.seed = true;
+            note_gone(&self.due, known.due());
             self.changed();
         }
     }
@@ -382,6 +412,7 @@ impl AddressBook {
     fn remove(&mut self, now: Time, addr: SocketAddr) {
         let Some(known) = self.known.get(&addr) else { return };
         if self.bounds.left(now, addr, known.namer, known.tries, TRY_WINDOW) {
+            note_gone(&self.due, known.due());
             self.known.remove(&addr);
             self.changed();
         } else {
@@ -395,6 +426,7 @@ impl AddressBook {
             if known.state == State::Dialing {
                 self.dialing -= 1;
             }
+            note_gone(&self.due, known.due());
             known.state = State::Never;
             self.changed();
         }
@@ -404,16 +436,43 @@ impl AddressBook {
         assert!(self.known.len() <= MAX_KNOWN);
         let dialing = self.known.values().filter(|known| known.state == State::Dialing).count();
         assert_eq!(dialing, self.dialing, "dials under way");
+        if let Some((seeds_too, due)) = self.due.get() {
+            assert_eq!(due, self.first_due(seeds_too), "when the next may be dialed");
+        }
         self.bounds.check_invariants(self.known.iter().map(|(&addr, known)| (addr, known.namer)));
     }
 }
 
+/// Keeps the two earliest, in order.
+fn keep_least([first, second]: &mut [Option<Time>; 2], due: Time) {
+    if first.is_none_or(|first| due < first) {
+        (*first, *second) = (Some(due), *first);
+    } else if second.is_none_or(|second| due < second) {
+        *second = Some(due);
+    }
+}
+
+/// One waits for its time that did not before: the answer of [`AddressBook::next_time`] is kept up.
+fn note_waiting(answer: &Cell<Option<(bool, Option<Time>)>>, known: &Known) {
+    if let Some((seeds_too, due)) = answer.get()
+        && (seeds_too || !known.seed)
+    {
+        answer.set(Some((seeds_too, [due, known.due()].into_iter().flatten().min())));
+    }
+}
+
+/// One that was due then waits no more: if it was the first, who is now is to be found out anew.
+fn note_gone(answer: &Cell<Option<(bool, Option<Time>)>>, due: Option<Time>) {
+    if due.is_some() && answer.get().is_some_and(|(_, first)| first >= due) {
+        answer.set(None);
+    }
+}
+
 impl Known {
-    fn may_dial(&mut self, now: Time) -> bool {
+    fn renew_tries(&mut self, now: Time) {
         if now.since(self.tries.since) >= TRY_WINDOW {
             self.tries = Tries { count: 0, since: now };
         }
-        self.due().is_some_and(|due| due <= now)
     }
 
     fn due(&self) -> Option<Time> {

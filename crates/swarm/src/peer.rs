@@ -94,80 +94,81 @@ pub(crate) struct Asked {
     pub(crate) at: Time,
 }
 
-/// One connection.
+/// One connection. In order of use: with thousands of swarms every line of a processor's cache that an event touches costs, and
+/// what is looked at of all peers lies in the first ones.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Peer {
     pub(crate) key: PeerKey,
-    pub(crate) addr: SocketAddr,
-    pub(crate) direction: Direction,
-    pub(crate) handshake: Handshake,
-    pub(crate) extensions: Option<ExtendedHandshake>,
-    /// Where it listens, where that is known from another connection to it.
-    pub(crate) known_listener: Option<SocketAddr>,
-
-    pub(crate) am_choking: bool,
-    pub(crate) am_interested: bool,
-    /// Until when it is presumed to have something for us, having said nothing yet.
-    pub(crate) presumed_until: Time,
-    pub(crate) peer_choking: bool,
-    pub(crate) peer_interested: bool,
-    /// When it first was, if it ever was.
-    pub(crate) interested_since: Option<Time>,
-    /// When `am_choking` changed last, if it ever did.
-    pub(crate) choke_changed: Option<Time>,
-    /// Its slot is one that fills a gap; what `choke_changed` was before.
-    pub(crate) extra_slot: Option<Option<Time>>,
-
-    pub(crate) pieces: PeerPieces,
-    /// Whether a bitfield, have-all or have-none came (BEP 3: at most once).
-    pub(crate) bitfield_came: bool,
-    /// Whether it said where its DHT node is.
-    pub(crate) dht_port_came: bool,
     /// How many pieces it has that we want and lack.
     pub(crate) wanted_pieces: u32,
+    pub(crate) am_choking: bool,
+    pub(crate) am_interested: bool,
+    pub(crate) peer_choking: bool,
+    pub(crate) peer_interested: bool,
+    /// Whether a bitfield, have-all or have-none came (BEP 3: at most once).
+    pub(crate) bitfield_came: bool,
     /// Whether it wants nothing more (BEP 21).
     pub(crate) upload_only: bool,
-    /// Pieces that we may ask for while choked (BEP 6).
-    pub(crate) allowed_fast: BTreeSet<PieceIndex>,
-    /// Pieces that it may ask for while choked (BEP 6).
-    pub(crate) granted_fast: BTreeSet<PieceIndex>,
+    /// It kept blocks from us for so long that others are asked for them.
+    pub(crate) snubbing: bool,
+    /// Verified payload that came from it.
+    pub(crate) gave_good: bool,
+    /// It refused hashes since the last tick.
+    pub(crate) refused_hashes: bool,
+    /// Whether it said where its DHT node is.
+    pub(crate) dht_port_came: bool,
+    pub(crate) direction: Direction,
+    pub(crate) last_received: Time,
+    pub(crate) last_sent: Time,
+    /// Until when it is presumed to have something for us, having said nothing yet.
+    pub(crate) presumed_until: Time,
+    /// When `am_choking` changed last, if it ever did.
+    pub(crate) choke_changed: Option<Time>,
+    pub(crate) pieces: PeerPieces,
+
     /// What it sees of what we have (BEP 16).
     pub(crate) sight: Sight,
-
     /// Blocks asked for, oldest first.
     pub(crate) requests: VecDeque<Asked>,
     /// Blocks that it asked for and that wait for credit or a slot in the window.
     pub(crate) uploads: VecDeque<BlockRef>,
     /// Blocks ordered from the driver and not reported yet.
     pub(crate) uploading: VecDeque<BlockRef>,
+    /// When it first was, if it ever was.
+    pub(crate) interested_since: Option<Time>,
+    /// Its slot is one that fills a gap; what `choke_changed` was before.
+    pub(crate) extra_slot: Option<Option<Time>>,
+    pub(crate) last_block: Time,
     /// When a block was ordered for it last, or it asked for one after a pause.
     pub(crate) uploaded_at: Time,
     /// What it was given of our line, on the line's clock (`swarm/turns.rs`).
     pub(crate) line_share: u64,
     /// What a byte of it costs.
     pub(crate) line_price: u64,
+    /// Pieces that we may ask for while choked (BEP 6).
+    pub(crate) allowed_fast: BTreeSet<PieceIndex>,
+    /// Pieces that it may ask for while choked (BEP 6).
+    pub(crate) granted_fast: BTreeSet<PieceIndex>,
     /// Hash requests sent and not answered.
     pub(crate) hash_requests: Vec<(HashRange, Time)>,
-    /// It refused hashes since the last tick.
-    pub(crate) refused_hashes: bool,
-    /// Until when it is not asked for hashes, having kept silent.
-    pub(crate) hashes_rest_until: Time,
-
-    pub(crate) download: Rate,
-    pub(crate) upload: Rate,
-    /// How deep the pipeline is allowed to be while it still grows (slow start), or `None` once it follows the rate.
-    slow_start: Option<SlowStart>,
     /// The shortest time from request to block, of this and the last window.
     round_trip: [Option<Duration>; 2],
     round_trip_since: Time,
-    pub(crate) last_block: Time,
-    pub(crate) last_received: Time,
-    pub(crate) last_sent: Time,
-    /// It kept blocks from us for so long that others are asked for them.
-    pub(crate) snubbing: bool,
+    /// How deep the pipeline is allowed to be while it still grows (slow start), or `None` once it follows the rate.
+    slow_start: Option<SlowStart>,
     /// How often that was, since its last block.
     pub(crate) snubs: u32,
 
+    pub(crate) addr: SocketAddr,
+    pub(crate) handshake: Handshake,
+    pub(crate) extensions: Option<ExtendedHandshake>,
+    /// Where it listens, where that is known from another connection to it.
+    pub(crate) known_listener: Option<SocketAddr>,
+    /// Until when it is not asked for hashes, having kept silent.
+    pub(crate) hashes_rest_until: Time,
+    pub(crate) download: Rate,
+    pub(crate) upload: Rate,
     /// Requests refused because the queue was full.
     pub(crate) overflow: u32,
     /// Parts of metadata served.
@@ -182,8 +183,6 @@ pub(crate) struct Peer {
     pub(crate) pex: PexState,
     /// When it connected.
     pub(crate) since: Time,
-    /// Verified payload that came from it.
-    pub(crate) gave_good: bool,
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -11,19 +11,33 @@ use std::ops::Index;
 
 /// A map from keys to peers, in the order of keys.
 #[derive(Debug, Default)]
-pub(crate) struct Peers(Vec<(PeerKey, Box<Peer>)>);
+pub(crate) struct Peers(Vec<Place>);
+
+/// Where a peer is, and what most are looked for by, so that those who are not meant are not touched.
+#[derive(Debug)]
+struct Place {
+    key: PeerKey,
+    id_sum: u32,
+    peer: Box<Peer>,
+}
+
+/// Differs for most ids that differ. One who makes many that are alike gains nothing: they are compared whole then.
+fn sum_of(id: &[u8; 20]) -> u32 {
+    let (words, _) = id.as_chunks::<4>();
+    words.iter().fold(0, |sum, word| sum ^ u32::from_le_bytes(*word))
+}
 
 impl Peers {
     fn place(&self, key: PeerKey) -> Result<usize, usize> {
-        self.0.binary_search_by_key(&key, |(its, _)| *its)
+        self.0.binary_search_by_key(&key, |place| place.key)
     }
 
     pub(crate) fn get(&self, key: &PeerKey) -> Option<&Peer> {
-        self.place(*key).ok().map(|place| &*self.0[place].1)
+        self.place(*key).ok().map(|place| &*self.0[place].peer)
     }
 
     pub(crate) fn get_mut(&mut self, key: &PeerKey) -> Option<&mut Peer> {
-        self.place(*key).ok().map(|place| &mut *self.0[place].1)
+        self.place(*key).ok().map(|place| &mut *self.0[place].peer)
     }
 
     pub(crate) fn contains_key(&self, key: &PeerKey) -> bool {
@@ -32,14 +46,22 @@ impl Peers {
 
     /// Puts one in, in the place of one that had its key.
     pub(crate) fn insert(&mut self, key: PeerKey, peer: Peer) {
+        let its = Place { key, id_sum: sum_of(&peer.handshake.peer_id), peer: Box::new(peer) };
         match self.place(key) {
-            Ok(place) => *self.0[place].1 = peer,
-            Err(place) => self.0.insert(place, (key, Box::new(peer))),
+            Ok(place) => self.0[place] = its,
+            Err(place) => self.0.insert(place, its),
         }
     }
 
     pub(crate) fn remove(&mut self, key: &PeerKey) -> Option<Peer> {
-        self.place(*key).ok().map(|place| *self.0.remove(place).1)
+        self.place(*key).ok().map(|place| *self.0.remove(place).peer)
+    }
+
+    /// The first with this id.
+    pub(crate) fn with_id(&self, id: &[u8; 20]) -> Option<&Peer> {
+        let sum = sum_of(id);
+        let mut alike = self.0.iter().filter(|place| place.id_sum == sum).map(|place| &*place.peer);
+        alike.find(|peer| peer.handshake.peer_id == *id)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -51,15 +73,15 @@ impl Peers {
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = &PeerKey> {
-        self.0.iter().map(|(key, _)| key)
+        self.0.iter().map(|place| &place.key)
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &Peer> {
-        self.0.iter().map(|(_, peer)| &**peer)
+        self.0.iter().map(|place| &*place.peer)
     }
 
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut Peer> {
-        self.0.iter_mut().map(|(_, peer)| &mut **peer)
+        self.0.iter_mut().map(|place| &mut *place.peer)
     }
 }
 

@@ -3,7 +3,7 @@
 //! A peer's extension handshake tells the address from which we reached it (BEP 10, `yourip`). What most of the last ones say
 //! is believed, for local networks and the rest apart; a lie costs a worse order of dials, no more (BEP 40: "a hint").
 
-use crate::address::is_one_hosts;
+use crate::address::{KINDS, kind_of};
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
@@ -15,6 +15,8 @@ const KEPT: usize = 16;
 pub(crate) struct SeenAs {
     /// Who said it, and what; oldest first.
     said: VecDeque<(IpAddr, IpAddr)>,
+    /// What most of them say, by the kind of address: asked for far more often than somebody says something else.
+    believed: [Option<IpAddr>; KINDS],
 }
 
 impl SeenAs {
@@ -24,18 +26,38 @@ impl SeenAs {
         if ours.is_unspecified() || ours.is_multicast() {
             return;
         }
-        self.said.retain(|(who, _)| *who != by);
-        if self.said.len() == KEPT {
-            self.said.pop_front();
+        let mut other = [false; KINDS];
+        // Who said what most say leaves them with one less; who says it makes them one more.
+        let mut leaves = |ours: IpAddr| other[kind_of(ours)] |= self.believed[kind_of(ours)] == Some(ours);
+        self.said.retain(|(who, what)| {
+            let stays = *who != by;
+            if !stays {
+                leaves(*what);
+            }
+            stays
+        });
+        if self.said.len() == KEPT
+            && let Some((_, what)) = self.said.pop_front()
+        {
+            leaves(what);
         }
         self.said.push_back((by, ours));
+        let kind = kind_of(ours);
+        if self.believed[kind] == Some(ours) && other[kind] {
+            // One less and one more.
+            other[kind] = false;
+        } else if self.believed[kind] != Some(ours) {
+            other[kind] = true;
+        }
+        for kind in (0..KINDS).filter(|&kind| other[kind]) {
+            let opinions = || self.said.iter().map(|(_, ours)| *ours).filter(|ours| kind_of(*ours) == kind);
+            self.believed[kind] = opinions().max_by_key(|ours| opinions().filter(|other| other == ours).count());
+        }
     }
 
     /// How a host at `by` sees us, as far as others of its kind said.
     pub(crate) fn from(&self, by: IpAddr) -> Option<IpAddr> {
-        let kind = |ip: IpAddr| (ip.is_ipv4(), is_one_hosts(ip));
-        let opinions = || self.said.iter().map(|(_, ours)| *ours).filter(|ours| kind(*ours) == kind(by));
-        opinions().max_by_key(|ours| opinions().filter(|other| other == ours).count())
+        self.believed[kind_of(by)]
     }
 }
 

@@ -246,7 +246,13 @@ impl<P> Swarm<P> {
             let leeches = self.peers.values().filter(|peer| !peer.is_seed() && !peer.upload_only);
             transfer.picker.share_out(&self.config.peer_id, leeches.map(|peer| &peer.handshake.peer_id));
         }
-        while !self.touched.is_empty() {
+        while let Some(&first) = self.touched.first() {
+            if self.touched.len() == 1 {
+                // As after most events.
+                self.touched.clear();
+                self.ask(first, out);
+                continue;
+            }
             // Those that keep us waiting choose last: what was taken back from one would else be asked of it again,
             // and again, while others have it (the simulator's storm 312: the last piece, for ten minutes).
             let is_late = |key: &PeerKey| self.peers.get(key).is_some_and(|peer| peer.snubbing);
@@ -255,9 +261,7 @@ impl<P> Swarm<P> {
             touched.dedup();
             let late: Vec<PeerKey> = touched.extract_if(.., |key| is_late(key)).collect();
             for key in touched.drain(..).chain(late) {
-                self.update_interest(key, out);
-                self.fill_pipeline(key, out);
-                self.ask_hashes(key, out);
+                self.ask(key, out);
             }
             if self.touched.is_empty() {
                 // Its room is used again.
@@ -270,6 +274,13 @@ impl<P> Swarm<P> {
         if std::mem::take(&mut self.uploads_due) {
             self.pump_uploads(out);
         }
+    }
+
+    /// Asks one peer for what it has and we lack.
+    fn ask(&mut self, key: PeerKey, out: &mut Effects<Effect<P>>) {
+        self.update_interest(key, out);
+        self.fill_pipeline(key, out);
+        self.ask_hashes(key, out);
     }
 
     fn touch(&mut self, key: PeerKey) {

@@ -152,7 +152,7 @@ impl<P> Swarm<P> {
     }
 
     fn same_peer(&self, handshake: &Handshake) -> Option<PeerKey> {
-        self.peers.values().find(|peer| peer.handshake.peer_id == handshake.peer_id).map(|peer| peer.key)
+        self.peers.with_id(&handshake.peer_id).map(|peer| peer.key)
     }
 
     /// What is said right after the handshakes: the extension handshake (BEP 10), what we have (BEP 3, 6), and the
