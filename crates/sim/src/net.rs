@@ -182,7 +182,8 @@ pub(crate) struct NodeNet<P> {
     ready: VecDeque<LinkId>,
     up: Serializer,
     down: Serializer,
-    line_busy: bool,
+    /// A `LineFree` is in the queue: somebody waits for the line.
+    waits_for_line: bool,
     rng: Rng,
     pub(crate) bytes_up: u64,
     pub(crate) bytes_down: u64,
@@ -204,7 +205,7 @@ impl<P: Packet> NodeNet<P> {
             ready: VecDeque::new(),
             up: Serializer::new(access.up_bytes_per_s),
             down: Serializer::new(access.down_bytes_per_s),
-            line_busy: false,
+            waits_for_line: false,
             rng,
             bytes_up: 0,
             bytes_down: 0,
@@ -340,9 +341,17 @@ impl<P: Packet, L> Port<'_, P, L> {
 
     /// Lets messages out while the node's line is free, one link after another.
     fn pump(&mut self) {
-        while !self.net.line_busy {
+        let now = self.now;
+        while !self.net.ready.is_empty() {
+            let free_at = self.net.up.free_at(now);
+            if free_at > now {
+                // Told only where somebody waits for it: most lines rest after most messages.
+                if !std::mem::replace(&mut self.net.waits_for_line, true) {
+                    self.cause_here(free_at, Pending::LineFree);
+                }
+                return;
+            }
             let Some(link) = self.net.ready.pop_front() else { return };
-            let now = self.now;
             let Some(end) = self.net.ends.get_mut(link) else { continue };
             end.is_ready = false;
             let path = self.topology.path(self.net.id, end.other);
@@ -383,16 +392,12 @@ impl<P: Packet, L> Port<'_, P, L> {
                 self.net.ends.remove(link);
                 self.cause_here(left, Pending::Closed(link));
             }
-            if left > now {
-                self.net.line_busy = true;
-                self.cause_here(left, Pending::LineFree);
-            }
             self.make_ready(link);
         }
     }
 
     pub(crate) fn line_free(&mut self) {
-        self.net.line_busy = false;
+        self.net.waits_for_line = false;
         self.pump();
     }
 
@@ -489,7 +494,7 @@ impl<P: Packet, L> Port<'_, P, L> {
         }
         self.net.ready.clear();
         self.net.dialing.clear();
-        self.net.line_busy = false;
+        self.net.waits_for_line = false;
         self.net.wake_at = None;
         self.net.born_at = self.net.sequence;
     }

@@ -34,6 +34,19 @@ pub(crate) struct Queue<T> {
     far: BTreeMap<u64, Vec<Entry<T>>>,
     /// Empty: the room of spans that are over.
     spare: Vec<Vec<Entry<T>>>,
+    /// Room for putting a span in order; empty between two.
+    order: Vec<Place>,
+    parts: Vec<Option<Entry<T>>>,
+}
+
+/// Where a happening stands in the order of its span, and where it lies.
+#[derive(Debug)]
+struct Place {
+    to: NodeId,
+    from: NodeId,
+    at: Time,
+    sequence: u64,
+    place: u32,
 }
 
 /// Rooms that are kept. Chosen: what is sent arrives in the next span or in one soon after it.
@@ -68,7 +81,15 @@ impl<T> Ord for Entry<T> {
 
 impl<T> Queue<T> {
     pub(crate) const fn new() -> Self {
-        Queue { span_us: SPAN_US, near: BinaryHeap::new(), horizon: 0, far: BTreeMap::new(), spare: Vec::new() }
+        Queue {
+            span_us: SPAN_US,
+            near: BinaryHeap::new(),
+            horizon: 0,
+            far: BTreeMap::new(),
+            spare: Vec::new(),
+            order: Vec::new(),
+            parts: Vec::new(),
+        }
     }
 
     pub(crate) fn push(&mut self, key: Key, what: T) {
@@ -114,8 +135,22 @@ impl<T> Queue<T> {
             self.horizon = span + 1;
             entries = next;
         }
-        entries.sort_unstable_by_key(|Entry { key, .. }| (key.to, key.at, key.from, key.sequence));
-        out.extend(entries.drain(..).map(|Entry { key, what }| (key, what)));
+        // What is sorted is small; what happens is moved once.
+        self.order.clear();
+        self.order.extend(entries.iter().zip(0_u32..).map(|(Entry { key, .. }, place)| Place {
+            to: key.to,
+            from: key.from,
+            at: key.at,
+            sequence: key.sequence,
+            place,
+        }));
+        self.order.sort_unstable_by_key(|place| (place.to, place.at, place.from, place.sequence));
+        self.parts.extend(entries.drain(..).map(Some));
+        let parts = &mut self.parts;
+        out.extend(
+            self.order.iter().filter_map(|order| parts[order.place as usize].take()).map(|part| (part.key, part.what)),
+        );
+        self.parts.clear();
         if self.spare.len() < MAX_SPARE {
             self.spare.push(entries);
         }

@@ -6,6 +6,7 @@
 //! Not modelled here: bytes of payload, HTTP (a web seed is its rate, its delay and its manners), TCP's own control of its rate.
 
 mod act;
+mod by_peer;
 mod content;
 mod disk;
 mod packet;

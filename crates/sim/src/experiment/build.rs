@@ -11,6 +11,9 @@ use std::time::Duration;
 /// Happenings of a peer between two checks of its sums and the machine's own invariants: they cost a step a piece. Chosen: a
 /// few percent of the time. What each effect is checked for is checked always.
 const CHECK_EVERY: u32 = 5_000;
+/// One peer of so many has a referee, who follows all that it says and hears: that cost a fifth of the time. Chosen: a fault of
+/// the machine is everybody's; `shoal sim faults` watches each.
+const REFEREE_EVERY: u32 = 8;
 /// How long a slow disk takes for a piece, how long a full one is full, and a killed process is away. Chosen.
 const SLOW_WRITE: Duration = Duration::from_secs(2);
 const FULL_FOR: Duration = Duration::from_secs(60);
@@ -92,7 +95,10 @@ pub(super) fn build(params: &SwarmParams, seed: u64) -> Built {
         ..PeerSetup::default()
     };
     let seeds = (0..params.seeds)
-        .map(|_| scenario.peer(PeerSetup { seed: true, ..setup.clone() }, line(params.seed_up, None), Time::ZERO))
+        .map(|n| {
+            let setup = PeerSetup { seed: true, has_referee: n % REFEREE_EVERY == 0, ..setup.clone() };
+            scenario.peer(setup, line(params.seed_up, None), Time::ZERO)
+        })
         .collect();
     let disks = disks(params, &bound, &plan.rng);
     let mut leeches = Vec::with_capacity(params.peers as usize);
@@ -101,7 +107,8 @@ pub(super) fn build(params: &SwarmParams, seed: u64) -> Built {
             Departure::Complete(after) => Some(after),
             Departure::Never | Departure::After(_) => None,
         };
-        let setup = PeerSetup { free_rider, leaves_after, disk: disks[n].clone(), ..setup.clone() };
+        let has_referee = (n as u32).is_multiple_of(REFEREE_EVERY);
+        let setup = PeerSetup { free_rider, leaves_after, has_referee, disk: disks[n].clone(), ..setup.clone() };
         let node = scenario.peer(setup, line(params.up, params.down), arrives);
         if let Departure::After(time) = params.leave {
             scenario.depart(node, arrives + time);

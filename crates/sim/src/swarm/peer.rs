@@ -12,6 +12,7 @@ mod orders;
 mod reading;
 
 use super::act::Act;
+use super::by_peer::ByPeer;
 use super::content::{Content, Payload};
 use super::disk::Disk;
 use super::packet::{LinkBytes, SwarmPacket};
@@ -103,7 +104,7 @@ pub struct PeerSite {
     held_bytes: Arc<AtomicU64>,
     // Of the running process:
     connections: Links<Connection>,
-    links: BTreeMap<PeerKey, LinkId>,
+    links: ByPeer<LinkId>,
     next_key: u32,
     dialing: BTreeMap<LinkId, SocketAddr>,
     uploads: BTreeMap<u64, Upload>,
@@ -163,7 +164,7 @@ impl PeerSite {
             record: PeerRecord::default(),
             held_bytes: Arc::default(),
             connections: Links::new(),
-            links: BTreeMap::new(),
+            links: ByPeer::new(),
             next_key: 0,
             dialing: BTreeMap::new(),
             uploads: BTreeMap::new(),
@@ -299,7 +300,7 @@ impl PeerSite {
         let Some(connection) = self.connections.remove(link) else { return };
         match connection.key {
             Some(peer) => {
-                self.links.remove(&peer);
+                self.links.remove(peer);
                 self.uploads.retain(|_, upload| upload.peer != peer);
                 events.push_back(Event::Disconnected { peer }.into());
                 events.push_back(HostEvent::Closed(SWARM).into());
@@ -352,7 +353,8 @@ impl Surroundings for PeerSite {
         }
         let up = if self.setup.free_rider { Some(0) } else { self.setup.up };
         let bounds = HostConfig { up, down: self.setup.down, max_connections: self.setup.max_connections };
-        let referee = (self.setup.check_every > 0).then(|| Box::new(Referee::new(self.setup.serve_only)));
+        let is_watched = self.setup.has_referee && self.setup.check_every > 0;
+        let referee = is_watched.then(|| Box::new(Referee::new(self.setup.serve_only)));
         let mut process = Process::new(Host::new(bounds), swarm, referee);
         process.log = self.watched.then(VecDeque::new);
         process.recorder = head.map(|head| Box::new(Recorder::new(head, u64::MAX)));

@@ -55,6 +55,8 @@ pub struct PeerSetup {
     /// Checks sums (I5, I7) and the swarm's own invariants after every so many happenings; 0 for never. They cost a step a
     /// peer and a piece; what each effect is checked for costs little and is always checked.
     pub check_every: u32,
+    /// Whether somebody keeps a book of his own about what it says and hears, and compares, where it is checked at all.
+    pub has_referee: bool,
 }
 
 impl Default for PeerSetup {
@@ -82,6 +84,7 @@ impl Default for PeerSetup {
             web_seeds: Vec::new(),
             addresses: Vec::new(),
             check_every: 1,
+            has_referee: true,
         }
     }
 }

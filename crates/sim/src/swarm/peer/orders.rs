@@ -23,7 +23,7 @@ impl PeerSite {
         events: &mut VecDeque<ProcessEvent>,
     ) {
         let named = effect.peer();
-        let link = named.and_then(|peer| self.links.get(&peer).copied());
+        let link = named.and_then(|peer| self.links.get(peer));
         // A link may have ended within this very happening; the machine cannot know before it is told.
         let told_soon = |events: &VecDeque<ProcessEvent>, gone: PeerKey| {
             let mut events = events.iter();
@@ -65,7 +65,7 @@ impl PeerSite {
             (Effect::CancelUpload { peer, block }, Some(_)) => self.cancel_upload(peer, block, port, events),
             (Effect::Disconnect { peer, .. }, Some(link)) => {
                 // From here on the machine is not to name it; `Disconnected` comes when the link is closed.
-                self.links.remove(&peer);
+                self.links.remove(peer);
                 self.uploads.retain(|_, upload| upload.peer != peer);
                 port.close(link);
             }
