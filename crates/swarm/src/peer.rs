@@ -275,6 +275,12 @@ impl Peer {
         }
     }
 
+    /// Whether it says that it has everything and shows a part (BEP 16).
+    pub(crate) fn hides(&self) -> bool {
+        let says_so = self.extensions.as_ref().is_some_and(|extensions| extensions.super_seeding);
+        says_so && !self.upload_only && !self.is_seed()
+    }
+
     /// Whether it would take blocks of us: it says so, or is not shown what it could say so for.
     pub(crate) fn wants_us(&self) -> bool {
         self.peer_interested || self.sight.is_masked() && (self.bitfield_came || !self.fast()) && !self.is_seed()

@@ -49,6 +49,9 @@ fn write(handshake: &ExtendedHandshake) -> Result<Vec<u8>, Error> {
         if let Some(reqq) = handshake.reqq {
             dict.emit_pair(b"reqq", reqq)?;
         }
+        if handshake.super_seeding {
+            dict.emit_pair(b"super_seeding", 1)?;
+        }
         if handshake.upload_only {
             dict.emit_pair(b"upload_only", 1)?;
         }
@@ -95,5 +98,6 @@ pub(crate) fn decode(payload: &[u8]) -> Option<ExtendedHandshake> {
             _ => None,
         }),
         upload_only: number(b"upload_only").is_some_and(|only| only != 0),
+        super_seeding: number(b"super_seeding").is_some_and(|super_seeding| super_seeding != 0),
     })
 }

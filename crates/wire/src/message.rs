@@ -141,6 +141,9 @@ pub struct ExtendedHandshake {
     pub your_ip: Option<IpAddr>,
     /// Whether the sender wants nothing more (BEP 21).
     pub upload_only: bool,
+    /// Whether the sender has everything and shows it piece by piece (BEP 16). Ours alone: who does not know it takes the sender for
+    /// one that has little.
+    pub super_seeding: bool,
 }
 
 /// A part of the info dictionary asked for, sent or refused (BEP 9).

@@ -37,9 +37,10 @@ fn extended_handshake() -> impl Strategy<Value = ExtendedHandshake> {
         prop::option::of(0..=i64::MAX as u64),
         prop::option::of(ip()),
         any::<bool>(),
+        any::<bool>(),
     );
     (ids, rest).prop_map(|((ut_metadata, ut_pex, lt_donthave, upload_only_id, ut_holepunch), rest)| {
-        let (client, port, reqq, metadata_size, your_ip, upload_only) = rest;
+        let (client, port, reqq, metadata_size, your_ip, upload_only, super_seeding) = rest;
         ExtendedHandshake {
             ut_metadata,
             ut_pex,
@@ -52,6 +53,7 @@ fn extended_handshake() -> impl Strategy<Value = ExtendedHandshake> {
             metadata_size,
             your_ip,
             upload_only,
+            super_seeding,
         }
     })
 }

@@ -183,6 +183,7 @@ impl<P> Swarm<P> {
                 metadata_size,
                 your_ip: Some(peer.addr.ip().to_canonical()),
                 upload_only,
+                super_seeding: masked,
                 ..ExtendedHandshake::default()
             };
             let message = Message::Extended { id: 0, message: Extended::Handshake(ours) };

@@ -29,7 +29,7 @@ pub struct SwarmProgress {
     pub upload_rate: u64,
     /// Connected peers.
     pub peers: u32,
-    /// Of them, those that have everything.
+    /// Of them, those that have everything, also if they show a part of it.
     pub seeds: u32,
     /// Of them, those that do not choke us.
     pub unchoking: u32,
@@ -69,7 +69,7 @@ impl<P> Swarm<P> {
             download_rate: self.download.over(self.now, 5),
             upload_rate: self.upload.over(self.now, 5),
             peers: self.peers.len() as u32,
-            seeds: count(&|peer| peer.is_seed()),
+            seeds: count(&|peer| peer.is_seed() || peer.hides()),
             seeds_seen: self.left_complete.len() as u32
                 + count(&|peer| peer.is_seed() && !self.left_complete.contains(&peer.handshake.peer_id)),
             unchoking: count(&|peer| !peer.peer_choking),

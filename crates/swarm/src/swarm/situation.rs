@@ -33,6 +33,8 @@ impl<P> Swarm<P> {
     /// What is known. Cost: a step a peer and a tracker; a step a piece where peers are connected and none has anything.
     pub fn situation(&self, surroundings: &Surroundings) -> Situation {
         let progress = self.progress();
+        // Of one who shows its pieces one by one there is something to wait for.
+        let interesting = self.peers.values().filter(|peer| peer.am_interested || peer.hides()).count() as u32;
         let private = self.is_private();
         let stage = match &self.phase {
             Phase::Metadata(_) => Stage::Metadata,
@@ -67,9 +69,9 @@ impl<P> Swarm<P> {
             reached,
             peers: progress.peers,
             offers: progress.metadata_offers,
-            interesting: progress.interesting,
+            interesting,
             unchoking: self.peers.values().filter(|peer| peer.am_interested && !peer.peer_choking).count() as u32,
-            missing: if progress.peers > 0 && progress.interesting == 0 { self.missing() } else { None },
+            missing: if progress.peers > 0 && interesting == 0 { self.missing() } else { None },
         }
     }
 

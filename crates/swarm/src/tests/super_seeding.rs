@@ -92,6 +92,31 @@ fn who_asks_for_nothing_of_what_it_is_shown_sees_all() {
 }
 
 #[test]
+fn a_source_that_hides_what_it_has_says_so_and_is_a_full_copy_to_wait_for() {
+    let mut script = source(20);
+    let says = |heard: &[Message]| {
+        heard.iter().any(
+            |message| matches!(message, Message::Extended { message: Extended::Handshake(h), .. } if h.super_seeding),
+        )
+    };
+    let (_, heard) = leech(&mut script, 1);
+    assert!(says(&heard), "{heard:?}");
+
+    let mut script = Script::with(20, 0..3);
+    let extensions = ExtendedHandshake { super_seeding: true, ..ExtendedHandshake::default() };
+    let peer = script.join_at("10.0.1.1:6881", Direction::Incoming, extensions);
+    script.say(peer, Message::HaveNone);
+    assert_eq!(script.swarm.progress().seeds, 1);
+    let reason = script.swarm.situation(&Surroundings::default()).reason();
+    assert!(matches!(reason, Some(Reason::Choked { peers: 1 })), "{reason:?}");
+    script.join_at("10.0.1.2:6881", Direction::Incoming, ExtendedHandshake::default());
+    script.feed(Event::Disconnected { peer }).pass(Duration::from_secs(4));
+    assert_eq!(script.swarm.progress().seeds, 0);
+    let reason = script.swarm.situation(&Surroundings::default()).reason();
+    assert!(matches!(reason, Some(Reason::MissingPieces { .. })), "{reason:?}");
+}
+
+#[test]
 fn another_seed_or_a_lost_piece_ends_it_at_once() {
     for seed_comes in [true, false] {
         let mut script = source(20);
