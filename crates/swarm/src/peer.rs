@@ -142,6 +142,8 @@ pub(crate) struct Peer {
     pub(crate) last_block: Time,
     /// When a block was ordered for it last, or it asked for one after a pause.
     pub(crate) uploaded_at: Time,
+    /// The piece of which it was sent a block last, and how many in a row.
+    pub(crate) sending: Option<(PieceIndex, u32)>,
     /// What it was given of our line, on the line's clock (`swarm/turns.rs`).
     pub(crate) line_share: u64,
     /// What a byte of it costs.
@@ -221,6 +223,7 @@ impl Peer {
             uploads: VecDeque::new(),
             uploading: VecDeque::new(),
             uploaded_at: now,
+            sending: None,
             line_share: 0,
             line_price: 1,
             hash_requests: Vec::new(),

@@ -12,6 +12,7 @@ mod doubt;
 mod exchange;
 mod fetches;
 mod hashes;
+mod leaving;
 mod messages;
 mod progress;
 mod requests;
@@ -43,7 +44,7 @@ use crate::slots::SlotSearch;
 use crate::web_seeds::{WebSeed, WebSeeds};
 use shoal_layout::PieceIndex;
 use shoal_machine::{Effects, Machine, Rng, Time};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use transfer::Transfer;
 use turns::UploadTurn;
@@ -113,6 +114,8 @@ pub struct Swarm<P> {
     /// The host is to be told anew what we would use.
     demand_due: bool,
     slot_search: SlotSearch,
+    /// Who is choked once it has the piece that it is being sent, and since when (`swarm/leaving.rs`).
+    leaving: BTreeMap<PeerKey, Time>,
     /// Whose turn it is to be sent blocks.
     upload_turn: Option<UploadTurn>,
     /// The clock of our line, in bytes: what each who waits all the time was given of it.
@@ -161,6 +164,7 @@ impl<P> Swarm<P> {
             uploads_due: false,
             demand_due: true,
             slot_search: SlotSearch::new(),
+            leaving: BTreeMap::new(),
             upload_turn: None,
             line_clock: 0,
             next_tick: Time::ZERO,

@@ -262,6 +262,7 @@ impl<P> Swarm<P> {
         let Some(peer) = self.peers.remove(&key) else { return false };
         self.touched.retain(|&touched| touched != key);
         self.choker.left(key);
+        self.leaving.remove(&key);
         self.rivals_changed = true;
         self.peer_changes += 1;
         if peer.is_seed() && self.left_complete.len() < MAX_LEFT_COMPLETE {
@@ -360,6 +361,7 @@ impl<P> Swarm<P> {
         self.exchange(out);
         self.check_super_seeding(out);
         self.check_slots(out);
+        self.let_go(out);
         self.touch_all = true;
         self.uploads_due = true;
         self.demand_due = true;

@@ -272,7 +272,10 @@ impl<P> Swarm<P> {
     pub(super) fn show(&mut self, key: PeerKey, out: &mut Effects<Effect<P>>) {
         let Phase::Transfer(transfer) = &mut self.phase else { return };
         let Some(super_seed) = &mut transfer.super_seed else { return };
-        let Some(peer) = self.peers.get_mut(&key).filter(|peer| !peer.am_choking) else { return };
+        let Some(peer) = self.peers.get_mut(&key).filter(|peer| !peer.am_choking && !self.leaving.contains_key(&key))
+        else {
+            return;
+        };
         let (Sight::Masked(shown), PeerPieces::Known(bits)) = (&mut peer.sight, &peer.pieces) else { return };
         let queued = (peer.uploads.len() + peer.uploading.len()) as u32;
         let soon = peer.upload.over(self.now, 2) / u64::from(BLOCK_LENGTH) / AHEAD_PARTS;

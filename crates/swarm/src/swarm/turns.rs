@@ -31,7 +31,7 @@ const MAX_TURN: Duration = Duration::from_secs(5);
 /// In which everybody who waits has had a turn. Chosen: who gets nothing for longer calls it snubbing and looks elsewhere.
 const ALL_TURNS: Duration = Duration::from_secs(20);
 /// How long a peer may be without a request and still have its turn. Chosen: longer than any round trip.
-const TURN_PAUSE: Duration = Duration::from_millis(700);
+pub(super) const TURN_PAUSE: Duration = Duration::from_millis(700);
 
 /// Who comes first while not everybody can be sent what he asked for.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +68,7 @@ enum Ordered {
 impl<P> Swarm<P> {
     /// Orders what credit and windows allow. What the first cannot take goes to the others in order.
     pub(super) fn pump_uploads(&mut self, out: &mut Effects<Effect<P>>) {
+        self.let_go(out);
         if self.line_runs_dry() {
             self.use_free_slots(out);
         }
@@ -92,7 +93,10 @@ impl<P> Swarm<P> {
         let (window, all) = if waiting.len() > 1 { self.windows() } else { (UPLOAD_WINDOW, u64::MAX) };
         while let Some(key) = waiting.pop_front() {
             let Some(&block) = self.peers.get(&key).and_then(|peer| peer.uploads.front()) else { continue };
-            if ordered + cost(block) > all {
+            // Whoever has the turn asks for the next block when one has come: that its place is not taken meanwhile, only half of
+            // what is ordered ahead is for others. With two blocks it is one, which keeps the line busy for as long as that takes.
+            let most = if self.upload_turn.is_some_and(|turn| !turn.over && turn.peer != key) { all / 2 } else { all };
+            if ordered + cost(block) > most {
                 return;
             }
             let outcome = self.upload(key, block, window, out);
@@ -164,7 +168,7 @@ impl<P> Swarm<P> {
         let (Phase::Transfer(transfer), Some(peer)) = (&self.phase, self.peers.get(&key)) else { return 0 };
         let Some(next) = peer.uploads.front() else { return u32::MAX };
         let kept_waiting = self.now.since(peer.uploaded_at) > ALL_TURNS / 2;
-        if kept_waiting { 0 } else { transfer.picker.availability(next.piece) }
+        if kept_waiting || self.leaving.contains_key(&key) { 0 } else { transfer.picker.availability(next.piece) }
     }
 
     /// Bytes that may be ordered and not reported for one peer, and for all together: what our line takes in a moment, shared
@@ -206,6 +210,8 @@ impl<P> Swarm<P> {
         peer.uploading.push_back(block);
         peer.uploaded_at = self.now;
         peer.last_sent = self.now;
+        let in_a_row = peer.sending.filter(|&(piece, _)| piece == block.piece).map_or(0, |(_, blocks)| blocks);
+        peer.sending = Some((block.piece, in_a_row + 1));
         self.credit.up -= cost(block);
         self.line_clock = self.line_clock.max(peer.line_share);
         peer.line_share += cost(block) * peer.line_price / PRICE;

@@ -125,7 +125,10 @@ impl<P> Swarm<P> {
         let seeding = self.is_complete();
         let chosen = self.choker.round(self.now, seeding, self.upload_slots(), &candidates);
         for key in self.peers.keys().copied().collect::<Vec<_>>() {
-            self.set_choking(key, !chosen.contains(&key), out);
+            let choke = !chosen.contains(&key);
+            if !(choke && seeding && self.may_finish_its_piece(key)) {
+                self.set_choking(key, choke, out);
+            }
         }
         // Those who stay have a place of their own now.
         self.peers.values_mut().for_each(|peer| peer.extra_slot = None);
@@ -238,8 +241,9 @@ impl<P> Swarm<P> {
         self.price_the_line();
     }
 
-    fn set_choking(&mut self, key: PeerKey, choke: bool, out: &mut Effects<Effect<P>>) {
+    pub(super) fn set_choking(&mut self, key: PeerKey, choke: bool, out: &mut Effects<Effect<P>>) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
+        self.leaving.remove(&key);
         if peer.am_choking == choke {
             return;
         }

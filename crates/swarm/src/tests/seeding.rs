@@ -143,6 +143,69 @@ fn turns_go_round_when_credit_comes_block_by_block() {
 }
 
 #[test]
+fn the_turns_next_request_finds_its_place_free() {
+    let mut script = Script::start(info(20, 5), true, |_| {});
+    script.ready(shoal_pieces::Bitfield::full(20));
+    let peers = [open_leech(&mut script), open_leech(&mut script)];
+    for (number, &peer) in (0..).zip(&peers) {
+        script.say(peer, Message::Request(raw(number, 0, BLOCK)));
+    }
+    // Each asks for the next block when one came, as one with a short pipeline does.
+    script.credit(Credit::UNLIMITED, 0);
+    let mut order = Vec::new();
+    for _ in 0..4 {
+        for effect in script.effects() {
+            let Effect::Upload { peer, block } = effect else { continue };
+            order.push(block.piece.0);
+            if block.begin == 0 {
+                script.say(peer, Message::Request(raw(block.piece.0, BLOCK, BLOCK)));
+            }
+            script.feed(Event::Uploaded { peer, block });
+        }
+    }
+    assert!(order == [0, 0, 1, 1] || order == [1, 1, 0, 0], "{order:?}");
+}
+
+#[test]
+fn who_loses_its_slot_amid_a_piece_has_the_rest_of_it_first() {
+    let mut script = Script::start(info(20, 5), true, |_| {});
+    script.ready(shoal_pieces::Bitfield::full(20));
+    script.feed(Event::UploadSlots(1));
+    let first = open_leech(&mut script);
+    let second = script.join();
+    script.say(second, Message::HaveNone).say(second, Message::Interested);
+    for piece in [3, 4] {
+        for begin in [0, BLOCK] {
+            script.say(first, Message::Request(raw(piece, begin, BLOCK)));
+        }
+    }
+    let cost = u64::from(BLOCK) + 13;
+    script.credit(cost, 0);
+    let mut choked_at = None;
+    for second_passed in 0..60 {
+        script.pass(Duration::from_secs(1));
+        if script.sent_to(second).contains(&Message::Unchoke) {
+            choked_at = Some(second_passed);
+            break;
+        }
+    }
+    assert!(choked_at.is_some_and(|at| at >= 29), "{choked_at:?}");
+    script.say(second, Message::Request(raw(9, 0, BLOCK)));
+    script.log.clear();
+    script.credit(cost, 0);
+    let effects = script.effects();
+    assert_eq!((uploads(&effects, first), uploads(&effects, second)), (1, 0));
+    report_sent(&mut script, effects);
+    script.credit(cost, 0);
+    let effects = script.effects();
+    assert!(
+        effects.iter().any(|e| matches!(e, Effect::Send { peer, message: Message::Choke } if *peer == first)),
+        "{effects:?}"
+    );
+    assert_eq!((uploads(&effects, first), uploads(&effects, second)), (0, 1), "and nothing of another piece");
+}
+
+#[test]
 fn a_cancelled_request_is_not_served() {
     let mut script = Script::start(info(10, 5), true, |_| {});
     script.ready(shoal_pieces::Bitfield::full(10));
