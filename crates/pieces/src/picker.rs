@@ -18,13 +18,14 @@ mod choose;
 mod failed;
 mod in_order;
 mod run;
+mod suggested;
 
 use crate::open::{Block, OpenPiece};
 use crate::share_out::ShareOut;
 use crate::{Availability, Bitfield};
 use shoal_layout::{BLOCK_LENGTH, BlockRef, Layout, PieceIndex};
 use shoal_machine::Rng;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// A peer's number, as its owner has it; the picker only compares them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,6 +79,8 @@ pub struct PiecePicker {
     /// Blocks asked of each peer.
     outstanding: BTreeMap<PeerSlot, u32>,
     slow: BTreeSet<PeerSlot>,
+    /// What peers suggest, oldest first.
+    suggested: BTreeMap<PeerSlot, VecDeque<PieceIndex>>,
     missing: u64,
     asked: u64,
     share_out: ShareOut,
@@ -107,6 +110,7 @@ impl PiecePicker {
             extra: BTreeSet::new(),
             outstanding: BTreeMap::new(),
             slow: BTreeSet::new(),
+            suggested: BTreeMap::new(),
             missing: 0,
             asked: 0,
             share_out: ShareOut::default(),

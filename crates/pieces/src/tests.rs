@@ -528,3 +528,25 @@ fn costs_for_two_million_pieces() {
     });
     took("a peer of all that loses a piece", 1, &mut || picker.peer_lost(PieceIndex(3)));
 }
+
+#[test]
+fn of_equally_rare_pieces_the_one_that_the_peer_suggests_is_begun_first() {
+    let layout = Layout::new(65_536, vec![(0, 40 * 65_536)], 40 * 65_536).unwrap();
+    let mut picker = fresh(&layout, 1);
+    let all = Bitfield::full(40);
+    picker.peer_joined(&all);
+    past_random_first(&mut picker, &all);
+    let missing: Vec<PieceIndex> = (0..40).map(PieceIndex).filter(|&piece| !picker.have().get(piece)).collect();
+    let [plentiful, first, second] = [missing[0], missing[20], missing[9]];
+    // Another peer has one of those that are suggested, and a third suggests something else.
+    picker.peer_joined(&bits(40, [plentiful.0]));
+    for piece in [plentiful, first, second] {
+        picker.peer_suggests(PeerSlot(7), piece);
+    }
+    picker.peer_suggests(PeerSlot(8), missing[30]);
+    let begun: Vec<PieceIndex> = pick(&mut picker, 7, &all, 8).iter().step_by(4).map(|block| block.piece).collect();
+    assert_eq!(begun, [first, second]);
+    picker.forget_suggestions(PeerSlot(8));
+    let others = pick(&mut picker, 8, &all, 4 * 37);
+    assert!(others.len() > 100 && others.last().unwrap().piece == plentiful, "{others:?}");
+}

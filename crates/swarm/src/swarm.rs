@@ -7,6 +7,7 @@
 //! - no effect names a peer that is not connected, and none but trackers' after `Stop`;
 //! - queues are bounded: requests and uploads a peer (`peer.rs`), addresses (`address.rs`), bytes in assembly.
 
+mod advice;
 mod connections;
 mod doubt;
 mod exchange;

@@ -113,7 +113,8 @@ impl PiecePicker {
     ) {
         let mut place = 0;
         while out.len() < enough && self.open_wanted < max_open {
-            let Some(piece) = self.next_by_rarity(bits, &mut place) else { return };
+            let Some(rarest) = self.next_by_rarity(bits, &mut place) else { return };
+            let piece = self.or_suggested(peer, bits, rarest);
             self.begin(piece);
             self.take(piece, peer, enough, out);
         }

@@ -134,6 +134,8 @@ impl<P> Swarm<P> {
             now.since(peer.since) >= GRACE
                 && peer.download.over(now, 20) == 0
                 && peer.upload.over(now, 20) == 0
+                && peer.uploads.is_empty()
+                && peer.requests.is_empty()
                 && !chosen.into_iter().any(|addr| self.addresses.is_chosen(addr))
         };
         let rank = |addr: SocketAddr| priority(self.own_addr(addr.ip())?, addr);
@@ -282,7 +284,11 @@ impl<P> Swarm<P> {
                 if let Some(super_seed) = &mut transfer.super_seed {
                     super_seed.left(&peer);
                 }
+                if let Some(advice) = &mut transfer.advice {
+                    advice.left(key);
+                }
                 transfer.picker.peer_slow(crate::swarm::transfer::slot(key), false);
+                transfer.picker.forget_suggestions(crate::swarm::transfer::slot(key));
                 transfer.release_exclusive(crate::swarm::transfer::slot(key));
                 transfer.layer_fetch.peer_left(key);
                 transfer.doubts.peer_left(key);
@@ -360,6 +366,7 @@ impl<P> Swarm<P> {
         self.turn_over(out);
         self.exchange(out);
         self.check_super_seeding(out);
+        self.check_advice(out);
         self.check_slots(out);
         self.let_go(out);
         self.touch_all = true;

@@ -20,7 +20,8 @@ impl<P> Swarm<P> {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.last_received = self.now;
         match message {
-            Message::KeepAlive | Message::Suggest(_) | Message::Unknown { .. } => {}
+            Message::KeepAlive | Message::Unknown { .. } => {}
+            Message::Suggest(index) => self.suggested(key, index),
             Message::Port(port) => self.dht_node(key, port, out),
             Message::Choke => self.choked_by(key, out),
             Message::Unchoke => {
@@ -81,6 +82,7 @@ impl<P> Swarm<P> {
                 super_seed.has(&mut peer.sight, piece, false);
                 self.show(key, out);
             }
+            self.advised_piece_came(key, piece, out);
             self.noticed_pieces(key, out);
         }
     }

@@ -197,6 +197,9 @@ impl<P> Swarm<P> {
     pub(super) fn choked_by(&mut self, key: PeerKey, out: &mut Effects<Effect<P>>) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         peer.peer_choking = true;
+        if let Phase::Transfer(transfer) = &mut self.phase {
+            transfer.picker.forget_suggestions(slot(key));
+        }
         if !peer.fast() {
             for block in peer.requests.iter().map(|asked| asked.block).collect::<Vec<_>>() {
                 self.give_up(key, block, out);

@@ -259,7 +259,7 @@ impl<P> Swarm<P> {
     }
 
     /// Whether we have everything and nobody else is known to.
-    fn is_sole_source(&self) -> bool {
+    pub(super) fn is_sole_source(&self) -> bool {
         let Phase::Transfer(transfer) = &self.phase else { return false };
         transfer.picker.have().is_full()
             && !self.seeds_elsewhere

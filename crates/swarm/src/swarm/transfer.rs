@@ -1,5 +1,6 @@
 //! What a swarm holds once it knows the torrent's layout.
 
+use super::advice::Advice;
 use super::super_seed::SuperSeed;
 use crate::blame::{Blame, Giver};
 use crate::event::PeerKey;
@@ -66,6 +67,8 @@ pub(super) struct Transfer<P> {
     pub(super) super_seed: Option<SuperSeed>,
     /// The only peer, and since when it is that.
     pub(super) alone: Option<(PeerKey, Time)>,
+    /// Which pieces leeches are advised to fetch, while we are their only source and show them all (BEP 6).
+    pub(super) advice: Option<Advice>,
     pub(super) layer_fetch: LayerFetch,
     pub(super) layer_trees: LayerTrees,
     /// Corrupt pieces of which it is asked which blocks are wrong; they are `storing` meanwhile.
@@ -101,6 +104,7 @@ impl<P> Transfer<P> {
             leaf_server: LeafServer::new(Time::ZERO),
             super_seed: None,
             alone: None,
+            advice: None,
             picker,
             assembly: BTreeMap::new(),
             assembly_bytes: 0,

@@ -124,8 +124,8 @@ impl<P> Swarm<P> {
     /// Orders those who wait: who is to be sent something first comes first.
     fn put_in_order(&self, waiting: &mut [PeerKey]) {
         if self.is_complete() {
-            if self.upload_turn.is_some() {
-                waiting.sort_by_key(|&key| self.rarity_of_next(key));
+            if waiting.len() > 1 {
+                waiting.sort_by_cached_key(|&key| (!self.leaving.contains_key(&key), self.rarity_of_next(key)));
             }
             return;
         }
@@ -168,7 +168,7 @@ impl<P> Swarm<P> {
         let (Phase::Transfer(transfer), Some(peer)) = (&self.phase, self.peers.get(&key)) else { return 0 };
         let Some(next) = peer.uploads.front() else { return u32::MAX };
         let kept_waiting = self.now.since(peer.uploaded_at) > ALL_TURNS / 2;
-        if kept_waiting || self.leaving.contains_key(&key) { 0 } else { transfer.picker.availability(next.piece) }
+        if kept_waiting { 0 } else { transfer.picker.availability(next.piece) }
     }
 
     /// Bytes that may be ordered and not reported for one peer, and for all together: what our line takes in a moment, shared

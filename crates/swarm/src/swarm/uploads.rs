@@ -73,6 +73,7 @@ impl<P> Swarm<P> {
         if rested {
             self.joins_the_line(key);
         }
+        self.advised_piece_asked(key, block.piece, out);
     }
 
     /// Says that a request will not be answered, to those who understand it (BEP 6).
@@ -251,6 +252,11 @@ impl<P> Swarm<P> {
         // Who filled a gap keeps its place in the queue for a turn.
         peer.choke_changed = peer.extra_slot.take().unwrap_or(Some(self.now));
         peer.last_sent = self.now;
+        if !choke {
+            // It chooses when it hears of its slot.
+            self.advise(key, out);
+        }
+        let Some(peer) = self.peers.get_mut(&key) else { return };
         let message = if choke { Message::Choke } else { Message::Unchoke };
         out.push(Effect::Send { peer: key, message });
         if choke {
@@ -268,6 +274,7 @@ impl<P> Swarm<P> {
                 }
             }
             self.take_back(key, out);
+            self.take_advice_back(key);
         } else {
             self.show(key, out);
         }

@@ -205,6 +205,55 @@ fn who_loses_its_slot_amid_a_piece_has_the_rest_of_it_first() {
     assert_eq!((uploads(&effects, first), uploads(&effects, second)), (0, 1), "and nothing of another piece");
 }
 
+/// Pieces that are suggested to each peer, in the order in which that is said.
+fn suggestions(script: &mut Script) -> Vec<(PeerKey, u32)> {
+    let suggestion = |effect| match effect {
+        Effect::Send { peer, message: Message::Suggest(piece) } => Some((peer, piece)),
+        _ => None,
+    };
+    script.effects().into_iter().filter_map(suggestion).collect()
+}
+
+#[test]
+fn the_only_source_advises_each_leech_of_other_pieces() {
+    let mut script = Script::start(info(20, 5), true, |config| config.super_seed = false);
+    script.ready(shoal_pieces::Bitfield::full(20));
+    let peers = [open_leech(&mut script), open_leech(&mut script)];
+    script.say(peers[0], Message::Have(3)).pass(Duration::from_secs(1));
+    let mut told = BTreeSet::from([3]);
+    loop {
+        let advice = suggestions(&mut script);
+        if advice.is_empty() {
+            break;
+        }
+        for (peer, piece) in advice {
+            assert!(told.insert(piece), "{piece} is suggested twice, or somebody has it");
+            script.say(peer, Message::Request(raw(piece, 0, BLOCK)));
+        }
+    }
+    assert_eq!(told.len(), 20);
+    // What a peer takes with it others are advised of.
+    script.feed(Event::Disconnected { peer: peers[0] });
+    script.say(peers[1], Message::Request(raw(3, 0, BLOCK)));
+    assert!(!suggestions(&mut script).is_empty());
+    // Nobody is of anything, once somebody else has everything.
+    let [third, fourth] = [open_leech(&mut script), open_leech(&mut script)];
+    let seed = script.join();
+    script.say(seed, Message::HaveAll).pass(Duration::from_secs(2));
+    suggestions(&mut script);
+    script.say(third, Message::Request(raw(5, 0, BLOCK))).say(fourth, Message::Request(raw(6, 0, BLOCK)));
+    script.pass(Duration::from_secs(2));
+    assert_eq!(suggestions(&mut script), []);
+}
+
+#[test]
+fn one_leech_alone_is_advised_of_nothing() {
+    let mut script = Script::with(20, 0..20);
+    let peer = open_leech(&mut script);
+    script.pass(Duration::from_secs(2)).say(peer, Message::Request(raw(5, 0, BLOCK))).pass(Duration::from_secs(2));
+    assert_eq!(suggestions(&mut script), []);
+}
+
 #[test]
 fn a_cancelled_request_is_not_served() {
     let mut script = Script::start(info(10, 5), true, |_| {});
