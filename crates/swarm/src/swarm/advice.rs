@@ -2,8 +2,8 @@
 //!
 //! Each leech asks for what is rarest among its neighbours, and of what went to one of them the others hear only when it spread
 //! as far: so the only source sends a piece again and again while some have not left it at all. It alone sees what nobody has
-//! and nobody is fetching. Super-seeding (`super_seed.rs`) shows nothing else; this only says what would be best, so who does
-//! not listen, or wants other files, loses nothing. Who has a slot is advised of one piece ahead of what it asks for.
+//! and nobody is fetching. Super-seeding (`super_seed.rs`) shows nothing else; this, of private torrents, only says what would be
+//! best, so who does not listen, or wants other files, loses nothing. Who has a slot is advised of one piece ahead of what it asks for.
 //!
 //! Invariant: a piece in `given` was suggested to that peer, or is being fetched by it, and no neighbour has it; `ahead` is a part
 //! of `given`.

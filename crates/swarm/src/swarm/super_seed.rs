@@ -7,7 +7,8 @@
 //! soon has a beginning. What a peer was shown and did not ask for is taken back with its slot, from those who understand that
 //! (BEP 54). One who twice asks for nothing of what it is shown (it chose other files) is shown all.
 //! It ends when another seed is seen, or when one leech stays alone, who has nobody to share with: everybody is shown everything
-//! then. Nobody's requests are refused for it.
+//! then. Nobody's requests are refused for it. Not of a private torrent, whose trackers' rules often forbid it: leeches are advised
+//! there (`advice.rs`).
 //!
 //! Invariants: `spread` counts each piece once for us and once for each peer that has it or was shown it and is masked; `hidden`
 //! has those that it counts once.
@@ -227,7 +228,7 @@ impl<P> Swarm<P> {
     /// Begins when we have everything and know of nobody else who does, and ends when we do or a peer stays alone; shows the rest
     /// to those who see a part.
     pub(super) fn check_super_seeding(&mut self, out: &mut Effects<Effect<P>>) {
-        let sole = self.config.super_seed && self.is_sole_source();
+        let sole = self.config.super_seed && !self.is_private() && self.is_sole_source();
         let Phase::Transfer(transfer) = &mut self.phase else { return };
         let only = if self.peers.len() == 1 { self.peers.keys().next() } else { None };
         transfer.alone = only.map(|&key| transfer.alone.filter(|alone| alone.0 == key).unwrap_or((key, self.now)));

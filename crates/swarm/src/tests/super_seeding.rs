@@ -117,6 +117,25 @@ fn a_source_that_hides_what_it_has_says_so_and_is_a_full_copy_to_wait_for() {
 }
 
 #[test]
+fn of_a_private_torrent_nothing_is_hidden_and_leeches_are_advised() {
+    let info = private_info(20);
+    let mut script = Script::start(info, true, |_| {});
+    script.ready(shoal_pieces::Bitfield::full(20)).credit(Credit::UNLIMITED, Credit::UNLIMITED);
+    let (a, first) = leech(&mut script, 1);
+    let (b, second) = leech(&mut script, 2);
+    assert!(first.contains(&Message::HaveAll) && second.contains(&Message::HaveAll), "{first:?}, {second:?}");
+    script.pass(Duration::from_secs(1));
+    let effects = script.effects();
+    let advised = |to: PeerKey| {
+        effects.iter().find_map(|effect| match effect {
+            Effect::Send { peer, message: Message::Suggest(piece) } if *peer == to => Some(*piece),
+            _ => None,
+        })
+    };
+    assert!(advised(a).is_some() && advised(b).is_some() && advised(a) != advised(b), "{effects:?}");
+}
+
+#[test]
 fn another_seed_or_a_lost_piece_ends_it_at_once() {
     for seed_comes in [true, false] {
         let mut script = source(20);
