@@ -5,7 +5,8 @@
 //! nobody has or was shown (when there is none, one that the fewest have), and the next whenever it has asked for half of what it
 //! holds in its queue: it sees ahead of its pipeline. First pieces first, since that costs nothing and whoever fetches in order
 //! soon has a beginning. What a peer was shown and did not ask for is taken back with its slot, from those who understand that
-//! (BEP 54). One who twice asks for nothing of what it is shown (it chose other files) is shown all.
+//! (BEP 54). One who twice asks for nothing of what it is shown (it chose other files) is shown all, and so is one who gets nothing
+//! from others (they may not reach each other): it would have the gaps that they fill until the end.
 //! It ends when another seed is seen, or when one leech stays alone, who has nobody to share with: everybody is shown everything
 //! then. Nobody's requests are refused for it. Not of a private torrent, whose trackers' rules often forbid it: leeches are advised
 //! there (`advice.rs`).
@@ -30,6 +31,8 @@ const SCAN: usize = 4_096;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How many times it may take longer. Chosen: who has enough to fetch from others may ask late.
 const IGNORED: u32 = 2;
+/// So many pieces and so long are enough for a first piece from others. Chosen: by then a tracker's answer led to connections.
+const TRADES_AFTER: (u32, Duration) = (8, Duration::from_secs(10));
 /// A peer sees what it gets in this part of a second ahead of what it asked for. Chosen: libtorrent, whose pipeline is long,
 /// fetches 2 GiB as fast as from a source that shows all.
 const AHEAD_PARTS: u64 = 8;
@@ -60,6 +63,10 @@ pub(crate) struct Shown {
     ignored: u32,
     /// When it was shown something last, or asked for it.
     since: Time,
+    /// How many of them it got.
+    got: u32,
+    /// Whether it got a piece that it was not shown.
+    trades: bool,
 }
 
 /// A piece that a peer was shown.
@@ -98,6 +105,14 @@ impl Shown {
         let Some(offer) = self.pieces.remove(&piece) else { return false };
         self.unasked -= offer.unasked;
         offer.counts
+    }
+
+    /// The peer has a piece; says whether it counted.
+    fn came(&mut self, piece: PieceIndex) -> bool {
+        let was_shown = self.remove(piece);
+        self.got += u32::from(was_shown);
+        self.trades |= !was_shown;
+        was_shown
     }
 
     /// Gives a piece up without forgetting that the peer sees it; says whether it counted.
@@ -169,7 +184,7 @@ impl SuperSeed {
 
     /// A peer says that it has a piece (or, `lost`, that it has it no longer).
     pub(super) fn has(&mut self, sight: &mut Sight, piece: PieceIndex, lost: bool) {
-        let was_shown = !lost && sight.masked().is_some_and(|shown| shown.remove(piece));
+        let was_shown = !lost && sight.masked().is_some_and(|shown| shown.came(piece));
         match (lost, was_shown) {
             (true, _) => self.lower(piece),
             (false, false) => self.raise(piece),
@@ -293,13 +308,17 @@ impl<P> Swarm<P> {
     }
 
     /// Once a second: what was shown to one who holds a slot and asks for nothing is shown to others, and it sees something else,
-    /// then everything.
+    /// then everything. So does one to whom nobody else gives anything.
     fn coax(&mut self, key: PeerKey, out: &mut Effects<Effect<P>>) {
         let Phase::Transfer(transfer) = &mut self.phase else { return };
         let Some(super_seed) = &mut transfer.super_seed else { return };
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let idle = peer.uploads.is_empty() && peer.uploading.is_empty() && !peer.am_choking;
+        let since = peer.since;
         let Some(shown) = peer.sight.masked() else { return };
+        if !shown.trades && shown.got >= TRADES_AFTER.0 && self.now.since(since) >= TRADES_AFTER.1 {
+            return super_seed.unmask(peer);
+        }
         if idle && shown.unasked > 0 && self.now.since(shown.since) >= PATIENCE {
             for piece in shown.waiting(|offer, _| offer.unasked > 0) {
                 if shown.give_up(piece) {

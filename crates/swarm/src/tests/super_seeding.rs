@@ -117,6 +117,28 @@ fn a_source_that_hides_what_it_has_says_so_and_is_a_full_copy_to_wait_for() {
 }
 
 #[test]
+fn who_gets_nothing_from_others_sees_all_and_who_trades_does_not() {
+    for trades in [false, true] {
+        let mut script = source(40);
+        let (a, heard) = leech(&mut script, 1);
+        let (b, _) = leech(&mut script, 2);
+        let mut seen = shown(&heard);
+        for second in 0..12 {
+            fetch(&mut script, b, &[39 - second]);
+            let next = seen[second as usize];
+            seen.extend(shown(&fetch(&mut script, a, &[next])));
+            if trades && second == 5 {
+                script.say(a, Message::Have(39));
+            }
+            script.pass(Duration::from_secs(1));
+            seen.extend(shown(&script.sent_to(a)));
+        }
+        // Not those that it has.
+        assert_eq!(seen.len() >= 39, !trades, "trades: {trades}, sees {seen:?}");
+    }
+}
+
+#[test]
 fn of_a_private_torrent_nothing_is_hidden_and_leeches_are_advised() {
     let info = private_info(20);
     let mut script = Script::start(info, true, |_| {});
