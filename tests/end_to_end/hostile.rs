@@ -297,6 +297,8 @@ fn absurd_messages_harm_a_download_in_no_way() {
 fn a_choked_peer_is_served_nothing() {
     let scene = Scene::new("v1");
     let honest = scene.honest(&[]);
+    // The only source gives slots to those who see nothing yet, interested or not; after this one it is not the only one.
+    scene.completes("first", &[honest.addr]);
     let mut wire = Wire::dial(honest.addr, scene.info_hash, b"-XX0001-impatient-pe").unwrap();
     // Not interested, so never unchoked; no fast extension, so no rejects either.
     for piece in 0..20 {
