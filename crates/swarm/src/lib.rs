@@ -17,6 +17,7 @@ mod layers;
 mod leaf_server;
 mod leaves;
 mod metadata;
+mod pace;
 mod peer;
 mod peers;
 mod pex;

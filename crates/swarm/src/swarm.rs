@@ -35,6 +35,7 @@ use crate::choke::Choker;
 use crate::config::SwarmConfig;
 use crate::event::{Credit, Demand, Effect, Event, Notice, PeerKey, Source};
 use crate::metadata::MetadataFetch;
+use crate::pace::Pace;
 use crate::peer::{Peer, PeerPieces};
 use crate::peers::Peers;
 use crate::rate::Rate;
@@ -76,6 +77,8 @@ pub struct Swarm<P> {
     phase: Phase<P>,
     peers: Peers,
     addresses: AddressBook,
+    /// When we dial while we have everything.
+    pace: Pace,
     /// How dials ended.
     reach: Reach,
     web_seeds: WebSeeds,
@@ -143,6 +146,7 @@ impl<P> Swarm<P> {
             web_seeds: WebSeeds::new(&config.web_seeds, rng.fork("web seeds")),
             addresses: AddressBook::new(config.own_addresses.clone(), config.near_only, rng.fork("addresses"))
                 .for_connections(config.max_peers),
+            pace: Pace::new(),
             seen_as: SeenAs::default(),
             peer_changes: 0,
             schedule: AnnounceSchedule::new(config.trackers.clone(), rng.fork("announce")),
@@ -401,7 +405,7 @@ impl<P> Machine for Swarm<P> {
                 consider(Some(self.next_tick.min(self.next_choke)));
             }
             if self.has_room_to_dial() {
-                consider(self.addresses.next_time(!self.is_complete()));
+                consider(self.next_dial());
             }
             match &self.phase {
                 Phase::Metadata(fetch) => consider(fetch.deadline()),

@@ -7,7 +7,7 @@ use crate::event::{Direction, DisconnectReason, Effect, Notice, PeerKey};
 use crate::peer::{MAX_QUEUED_UPLOADS, Peer};
 use crate::priority::priority;
 use crate::swarm::super_seed::{Shown, Sight};
-use shoal_machine::Effects;
+use shoal_machine::{Effects, Time};
 use shoal_wire::{Extended, ExtendedHandshake, Handshake, Message, extension_ids};
 use std::cmp::Ordering;
 use std::net::SocketAddr;
@@ -296,6 +296,9 @@ impl<P> Swarm<P> {
                 self.touch_all = true;
             }
         }
+        if self.is_complete() && peer.direction == Direction::Outgoing && peer.interested_since.is_none() {
+            self.pace.in_vain(self.now);
+        }
         if let Some(addr) = peer.listens_on() {
             self.addresses.disconnected(self.now, addr, peer.gave_good);
         }
@@ -374,12 +377,19 @@ impl<P> Swarm<P> {
         self.demand_due = true;
     }
 
-    /// Whether another dial may be ordered. While files are prepared none is: what was fetched may say that the torrent is
-    /// private.
+    /// Whether another dial may be ordered. Half of the free places are for those who dial us meanwhile. While files are
+    /// prepared none is: what was fetched may say that the torrent is private.
     pub(super) fn has_room_to_dial(&self) -> bool {
-        self.peers.len() + self.addresses.dialing() < self.config.max_peers
-            && self.addresses.dialing() < MAX_DIALS
-            && !matches!(self.phase, Phase::Preparing)
+        let most = if self.is_complete() { self.pace.at_once(MAX_DIALS) } else { MAX_DIALS };
+        let free = self.config.max_peers.saturating_sub(self.peers.len());
+        self.addresses.dialing() < most.min(free.div_ceil(2)) && !matches!(self.phase, Phase::Preparing)
+    }
+
+    /// When the next dial may be ordered, where there is room and somebody to dial.
+    pub(super) fn next_dial(&self) -> Option<Time> {
+        let complete = self.is_complete();
+        let due = self.addresses.next_time(!complete)?;
+        Some(if complete { due.max(self.pace.not_before()) } else { due })
     }
 
     /// Whether a dial that was ordered should still go out.
@@ -390,7 +400,7 @@ impl<P> Swarm<P> {
     /// Dials while there is room for more peers.
     pub(super) fn dial(&mut self, out: &mut Effects<Effect<P>>) {
         let seeds_too = !self.is_complete();
-        while self.has_room_to_dial() {
+        while self.has_room_to_dial() && (seeds_too || self.pace.not_before() <= self.now) {
             let (seen_as, port) = (&self.seen_as, self.config.listen_port);
             let ours = |ip| Some(SocketAddr::new(seen_as.from(ip)?, port?));
             let Some(addr) = self.addresses.next(self.now, seeds_too, ours) else { break };
@@ -399,6 +409,7 @@ impl<P> Swarm<P> {
                 self.addresses.never(addr);
                 continue;
             }
+            self.pace.dialed(self.now);
             out.push(Effect::Dial { addr });
         }
     }

@@ -5,7 +5,7 @@
 
 use super::transfer::slot;
 use super::{Phase, Swarm};
-use crate::event::{DisconnectReason, Effect, PeerKey};
+use crate::event::{Direction, DisconnectReason, Effect, PeerKey};
 use crate::metadata::{self, Fetched};
 use crate::peer::PeerPieces;
 use shoal_machine::Effects;
@@ -30,7 +30,11 @@ impl<P> Swarm<P> {
             }
             Message::Interested => {
                 peer.peer_interested = true;
+                let first = peer.interested_since.is_none();
                 peer.interested_since.get_or_insert(self.now);
+                if first && peer.direction == Direction::Outgoing {
+                    self.pace.useful();
+                }
                 self.demand_due = true;
                 self.use_free_slots(out);
             }

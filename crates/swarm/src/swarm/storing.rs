@@ -111,6 +111,7 @@ impl<P> Swarm<P> {
 
     fn completed(&mut self, out: &mut Effects<Effect<P>>) {
         out.push(Effect::Notice(Notice::Complete));
+        self.pace.completed();
         let Phase::Transfer(transfer) = &self.phase else { return };
         if transfer.payload_done == transfer.info.layout().payload_length() {
             self.schedule.completed(self.now);

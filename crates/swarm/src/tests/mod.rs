@@ -2,6 +2,7 @@
 
 mod announcing;
 mod cases;
+mod dialing;
 mod doubt;
 mod exchange;
 mod found;
