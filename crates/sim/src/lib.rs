@@ -22,7 +22,7 @@ mod tcp;
 
 pub use link::{Access, Path};
 pub use net::{NodeId, Port};
-pub use node::{Happening, LinkId, MachineNode, Node, Packet, Surroundings};
+pub use node::{Happening, LinkId, MachineNode, MachineScratch, Node, Packet, Surroundings};
 pub use sectors::{Loss, SECTOR_BYTES, Sectors};
 pub use shoal_machine::Digest;
 pub use simulation::{Simulation, Violation};

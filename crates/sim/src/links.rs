@@ -29,6 +29,10 @@ impl<T> Links<T> {
         self.names.binary_search_by_key(&link, |(name, _)| *name).inspect(|&place| self.last.set(place))
     }
 
+    pub(crate) fn contains(&self, link: LinkId) -> bool {
+        self.place(link).is_ok()
+    }
+
     pub(crate) fn get(&self, link: LinkId) -> Option<&T> {
         let (_, slot) = self.names[self.place(link).ok()?];
         self.slots[slot as usize].as_ref()
@@ -91,6 +95,7 @@ mod tests {
                 }
                 _ => assert_eq!(ours.get(link), model.get(&link)),
             }
+            assert_eq!(ours.contains(link), model.contains_key(&link));
             assert_eq!(ours.get_mut(link).copied(), model.get(&link).copied());
             assert!(ours.iter().eq(model.iter().map(|(&link, value)| (link, value))));
         }

@@ -251,6 +251,11 @@ impl<P: Packet, L> Port<'_, P, L> {
         link
     }
 
+    /// Whether this end of a link stands.
+    pub(crate) fn is_open(&self, link: LinkId) -> bool {
+        self.net.ends.contains(link)
+    }
+
     /// Whom a link leads to; `None` once it is closed.
     pub fn other(&self, link: LinkId) -> Option<NodeId> {
         self.net.ends.get(link).map(|end| end.other)

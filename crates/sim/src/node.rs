@@ -90,6 +90,8 @@ pub trait Node {
     type Packet: Packet;
     /// What the node can put aside for later: answers of its own disk, timers of its surroundings.
     type Local: Hash + Debug;
+    /// Room to work in, empty before and after: one for all nodes, so that it stays in the processor's cache.
+    type Scratch: Default;
 
     /// Sees something happen.
     fn handle(
@@ -97,6 +99,7 @@ pub trait Node {
         now: Time,
         happening: Happening<Self::Packet, Self::Local>,
         port: &mut Port<'_, Self::Packet, Self::Local>,
+        scratch: &mut Self::Scratch,
     );
 
     /// When to see a [`Happening::Wake`] if nothing else happens first.
@@ -153,14 +156,24 @@ const MAX_EVENTS_PER_HAPPENING: u32 = 100_000;
 pub struct MachineNode<S: Surroundings> {
     machine: Option<S::Machine>,
     surroundings: S,
-    events: VecDeque<<S::Machine as Machine>::Event>,
-    effects: Effects<<S::Machine as Machine>::Effect>,
+}
+
+/// What a machine is still to be told within a happening, and what it ordered.
+pub struct MachineScratch<M: Machine> {
+    events: VecDeque<M::Event>,
+    effects: Effects<M::Effect>,
+}
+
+impl<M: Machine> Default for MachineScratch<M> {
+    fn default() -> Self {
+        MachineScratch { events: VecDeque::new(), effects: Effects::new() }
+    }
 }
 
 impl<S: Surroundings> MachineNode<S> {
     /// A node that boots its machine when it is started.
     pub fn new(surroundings: S) -> Self {
-        MachineNode { machine: None, surroundings, events: VecDeque::new(), effects: Effects::new() }
+        MachineNode { machine: None, surroundings }
     }
 
     /// The machine, while the process runs.
@@ -187,14 +200,16 @@ impl<S: Surroundings> MachineNode<S> {
 impl<S: Surroundings> Node for MachineNode<S> {
     type Packet = S::Packet;
     type Local = S::Local;
+    type Scratch = MachineScratch<S::Machine>;
 
     fn handle(
         &mut self,
         now: Time,
         happening: Happening<S::Packet, S::Local>,
         port: &mut Port<'_, S::Packet, S::Local>,
+        MachineScratch { events, effects }: &mut Self::Scratch,
     ) {
-        let MachineNode { machine, surroundings, events, effects } = self;
+        let MachineNode { machine, surroundings } = self;
         match happening {
             Happening::Started => *machine = Some(surroundings.boot(now, events)),
             Happening::Stopped => {
@@ -205,7 +220,7 @@ impl<S: Surroundings> Node for MachineNode<S> {
             Happening::Wake => events.push_back(Wake.into()),
             other => surroundings.see(now, other, port, events),
         }
-        let Some(machine) = machine else { return };
+        let Some(machine) = machine else { return events.clear() };
         let mut handled = 0;
         while let Some(event) = events.pop_front() {
             handled += 1;

@@ -58,6 +58,7 @@ pub struct Simulation<N: Node> {
     /// Empty between two steps.
     span: Caused<N::Packet, N::Local>,
     happenings: Vec<Happening<N::Packet, N::Local>>,
+    scratch: N::Scratch,
     world_sequence: u64,
     events: u64,
 }
@@ -81,6 +82,7 @@ impl<N: Node> Simulation<N> {
             caused: Vec::new(),
             span: Vec::new(),
             happenings: Vec::new(),
+            scratch: N::Scratch::default(),
             world_sequence: 0,
             events: 0,
         }
@@ -286,7 +288,12 @@ impl<N: Node> Simulation<N> {
         }
         // One thing may be several happenings: a cut ends many links.
         let is_due = || node.deadline().is_some_and(|deadline| deadline <= self.now);
+        let is_wake = matches!(what, Pending::Wake);
         happen(&mut port, &key, what, is_due, &mut self.happenings);
+        if self.happenings.is_empty() && !is_wake {
+            // The node saw nothing, and what it waits for is the same.
+            return Ok(());
+        }
         let mut outcome = Ok(());
         for happening in self.happenings.drain(..) {
             if matches!(
@@ -298,7 +305,7 @@ impl<N: Node> Simulation<N> {
             port.net.digest.write_u64(self.now.as_micros());
             key.from.hash(&mut port.net.digest);
             happening.hash(&mut port.net.digest);
-            node.handle(self.now, happening, &mut port);
+            node.handle(self.now, happening, &mut port, &mut self.scratch);
             outcome = outcome.and(node.check(self.now));
         }
         let deadline = if port.net.running { node.deadline() } else { None };
@@ -404,7 +411,7 @@ fn happen<P: Packet, L>(
 
 fn deliver<P: Packet, L>(port: &mut Port<'_, P, L>, link: crate::LinkId, parcel: Parcel<P>) -> Option<Happening<P, L>> {
     match parcel {
-        Parcel::Packet(packet) => port.other(link).map(|_| Happening::Packet { link, packet }),
+        Parcel::Packet(packet) => port.is_open(link).then_some(Happening::Packet { link, packet }),
         Parcel::End => port.forget(link).then_some(Happening::Closed { link }),
     }
 }

@@ -31,7 +31,7 @@ pub use setup::{PeerRecord, PeerSetup};
 pub use tracker::{Tracker, TrackerMood};
 pub use web_seed::{WebSeedKind, WebSeedSetup};
 
-use crate::{Happening, LinkId, MachineNode, Node, NodeId, Port, Simulation};
+use crate::{Happening, LinkId, MachineNode, MachineScratch, Node, NodeId, Port, Simulation};
 use shoal_layout::{BlockRef, PieceIndex};
 use shoal_machine::Time;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -98,15 +98,17 @@ pub enum SwarmLocal {
 impl Node for SwarmNode {
     type Packet = SwarmPacket;
     type Local = SwarmLocal;
+    type Scratch = MachineScratch<Process>;
 
     fn handle(
         &mut self,
         now: Time,
         happening: Happening<SwarmPacket, SwarmLocal>,
         port: &mut Port<'_, SwarmPacket, SwarmLocal>,
+        scratch: &mut MachineScratch<Process>,
     ) {
         match self {
-            SwarmNode::Peer(peer) => peer.handle(now, happening, port),
+            SwarmNode::Peer(peer) => peer.handle(now, happening, port, scratch),
             SwarmNode::Tracker(tracker) => tracker.handle(now, happening, port),
             SwarmNode::Rogue(rogue) => rogue.handle(now, happening, port),
         }

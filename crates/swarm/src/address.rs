@@ -170,6 +170,10 @@ impl AddressBook {
             }
             return;
         }
+        // A full book is offered more with each message of each peer.
+        if self.known.len() >= self.most && self.no_room.is_some_and(|refused| source >= refused) {
+            return;
+        }
         // What the user and the link name is bounded by itself.
         if source > Source::Link && !self.bounds.has_room_for(addr.ip()) {
             return;
@@ -195,10 +199,6 @@ impl AddressBook {
 
     /// Drops one idle address of a source that is trusted no more than `source`; the most often failed goes first.
     fn make_room(&mut self, now: Time, source: Source) -> bool {
-        // A full book is offered more with each message of each peer.
-        if self.no_room.is_some_and(|refused| source >= refused) {
-            return false;
-        }
         let idle = |known: &Known| matches!(known.state, State::Idle { .. }) && known.source >= source;
         let worse = |known: &Known| known.failures > 0 || known.source > source;
         let worst = self

@@ -7,11 +7,16 @@
 
 use crate::event::PeerKey;
 use crate::peer::Peer;
+use std::cell::Cell;
 use std::ops::Index;
 
 /// A map from keys to peers, in the order of keys.
 #[derive(Debug, Default)]
-pub(crate) struct Peers(Vec<Place>);
+pub(crate) struct Peers {
+    places: Vec<Place>,
+    /// Where the last one was found: an event asks for its peer several times.
+    last: Cell<usize>,
+}
 
 /// Where a peer is, and what most are looked for by, so that those who are not meant are not touched.
 #[derive(Debug)]
@@ -29,15 +34,19 @@ fn sum_of(id: &[u8; 20]) -> u32 {
 
 impl Peers {
     fn place(&self, key: PeerKey) -> Result<usize, usize> {
-        self.0.binary_search_by_key(&key, |place| place.key)
+        let last = self.last.get();
+        if self.places.get(last).is_some_and(|place| place.key == key) {
+            return Ok(last);
+        }
+        self.places.binary_search_by_key(&key, |place| place.key).inspect(|&place| self.last.set(place))
     }
 
     pub(crate) fn get(&self, key: &PeerKey) -> Option<&Peer> {
-        self.place(*key).ok().map(|place| &*self.0[place].peer)
+        self.place(*key).ok().map(|place| &*self.places[place].peer)
     }
 
     pub(crate) fn get_mut(&mut self, key: &PeerKey) -> Option<&mut Peer> {
-        self.place(*key).ok().map(|place| &mut *self.0[place].peer)
+        self.place(*key).ok().map(|place| &mut *self.places[place].peer)
     }
 
     pub(crate) fn contains_key(&self, key: &PeerKey) -> bool {
@@ -48,40 +57,40 @@ impl Peers {
     pub(crate) fn insert(&mut self, key: PeerKey, peer: Peer) {
         let its = Place { key, id_sum: sum_of(&peer.handshake.peer_id), peer: Box::new(peer) };
         match self.place(key) {
-            Ok(place) => self.0[place] = its,
-            Err(place) => self.0.insert(place, its),
+            Ok(place) => self.places[place] = its,
+            Err(place) => self.places.insert(place, its),
         }
     }
 
     pub(crate) fn remove(&mut self, key: &PeerKey) -> Option<Peer> {
-        self.place(*key).ok().map(|place| *self.0.remove(place).peer)
+        self.place(*key).ok().map(|place| *self.places.remove(place).peer)
     }
 
     /// The first with this id.
     pub(crate) fn with_id(&self, id: &[u8; 20]) -> Option<&Peer> {
         let sum = sum_of(id);
-        let mut alike = self.0.iter().filter(|place| place.id_sum == sum).map(|place| &*place.peer);
+        let mut alike = self.places.iter().filter(|place| place.id_sum == sum).map(|place| &*place.peer);
         alike.find(|peer| peer.handshake.peer_id == *id)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.places.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.places.is_empty()
     }
 
     pub(crate) fn keys(&self) -> impl Iterator<Item = &PeerKey> {
-        self.0.iter().map(|place| &place.key)
+        self.places.iter().map(|place| &place.key)
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &Peer> {
-        self.0.iter().map(|place| &*place.peer)
+        self.places.iter().map(|place| &*place.peer)
     }
 
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut Peer> {
-        self.0.iter_mut().map(|place| &mut *place.peer)
+        self.places.iter_mut().map(|place| &mut *place.peer)
     }
 }
 

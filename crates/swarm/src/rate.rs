@@ -52,7 +52,8 @@ impl Rate {
         let window = seconds * BUCKET_US + now.as_micros() % BUCKET_US;
         // A tenth of a second at least: the first block of a connection is no rate.
         let window = window.min(now.since(self.since).as_micros() as u64).max(BUCKET_US / 10);
-        (u128::from(sum) * u128::from(BUCKET_US) / u128::from(window)) as u64
+        // At most 2^32 a bucket: no overflow.
+        sum * BUCKET_US / window
     }
 
     fn turn(&mut self, now: Time) {

@@ -58,7 +58,7 @@ struct Connection {
     /// Bytes that make no whole frame yet.
     unread: Vec<u8>,
     /// Bytes that are drained, and what to report then.
-    draining: Option<(u64, Drained)>,
+    draining: Option<Box<(u64, Drained)>>,
     grants: BTreeSet<BlockRef>,
 }
 

@@ -8,6 +8,7 @@ use super::referee::Referee;
 use shoal_machine::{Effects, Machine, Time, Wake};
 use shoal_swarm::{Effect, Event, Host, HostEffect, HostEvent, Swarm, SwarmKey};
 use shoal_trace::Recorder;
+use std::cell::Cell;
 use std::collections::VecDeque;
 
 /// The one swarm's number.
@@ -36,8 +37,17 @@ pub struct Process {
     pub(super) log: Option<VecDeque<String>>,
     /// The swarm's trace, where somebody wants one.
     pub(super) recorder: Option<Box<Recorder<Payload>>>,
-    swarm_effects: Effects<Effect<Payload>>,
-    host_effects: Effects<HostEffect>,
+}
+
+/// What the two ordered, on its way out: one for all processes of a thread, so that it stays in the processor's cache.
+#[derive(Default)]
+struct Ordered {
+    swarm: Effects<Effect<Payload>>,
+    host: Effects<HostEffect>,
+}
+
+thread_local! {
+    static ORDERED: Cell<Ordered> = Cell::default();
 }
 
 /// What happened, for one of the two or both.
@@ -63,15 +73,7 @@ pub enum ProcessEffect {
 impl Process {
     /// The two, at their start.
     pub(super) fn new(host: Host, swarm: Swarm<Payload>, referee: Option<Box<Referee>>) -> Process {
-        Process {
-            host,
-            swarm,
-            referee,
-            log: None,
-            recorder: None,
-            swarm_effects: Effects::new(),
-            host_effects: Effects::new(),
-        }
+        Process { host, swarm, referee, log: None, recorder: None }
     }
 
     /// What the swarm was told and ordered last, oldest first; empty where nobody watches.
@@ -79,7 +81,7 @@ impl Process {
         self.log.iter().flatten().map(String::as_str)
     }
 
-    fn handle_swarm(&mut self, now: Time, event: Event<Payload>) {
+    fn handle_swarm(&mut self, now: Time, event: Event<Payload>, out: &mut Effects<Effect<Payload>>) {
         if let Some(log) = &mut self.log {
             note(log, format!("{now:?} {event:?}"));
         }
@@ -87,8 +89,8 @@ impl Process {
             referee.event(now, &event);
         }
         match &mut self.recorder {
-            Some(recorder) => recorder.handle(&mut self.swarm, now, event, &mut self.swarm_effects),
-            None => self.swarm.handle(now, event, &mut self.swarm_effects),
+            Some(recorder) => recorder.handle(&mut self.swarm, now, event, out),
+            None => self.swarm.handle(now, event, out),
         }
     }
 }
@@ -116,21 +118,22 @@ impl Machine for Process {
     type Effect = ProcessEffect;
 
     fn handle(&mut self, now: Time, event: ProcessEvent, out: &mut Effects<ProcessEffect>) {
+        let mut ordered = ORDERED.take();
         match event {
             ProcessEvent::Wake => {
                 let is_due = |deadline: Option<Time>| deadline.is_some_and(|deadline| deadline <= now);
                 if is_due(self.host.deadline()) {
-                    self.host.handle(now, HostEvent::Wake, &mut self.host_effects);
+                    self.host.handle(now, HostEvent::Wake, &mut ordered.host);
                 }
                 if is_due(self.swarm.deadline()) {
-                    self.handle_swarm(now, Event::Wake);
+                    self.handle_swarm(now, Event::Wake, &mut ordered.swarm);
                 }
             }
-            ProcessEvent::Swarm(event) => self.handle_swarm(now, event),
-            ProcessEvent::Host(event) => self.host.handle(now, event, &mut self.host_effects),
+            ProcessEvent::Swarm(event) => self.handle_swarm(now, event, &mut ordered.swarm),
+            ProcessEvent::Host(event) => self.host.handle(now, event, &mut ordered.host),
         }
-        self.host_effects.drain().for_each(|effect| out.push(ProcessEffect::Host(effect)));
-        for effect in self.swarm_effects.drain() {
+        ordered.host.drain().for_each(|effect| out.push(ProcessEffect::Host(effect)));
+        for effect in ordered.swarm.drain() {
             if let Some(referee) = &mut self.referee {
                 referee.effect(&effect);
             }
@@ -142,6 +145,7 @@ impl Machine for Process {
         if let Some(referee) = &mut self.referee {
             referee.settle();
         }
+        ORDERED.set(ordered);
     }
 
     fn deadline(&self) -> Option<Time> {

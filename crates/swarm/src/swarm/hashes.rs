@@ -52,14 +52,15 @@ impl<P> Swarm<P> {
 
     /// Asks a peer that speaks v2 for piece layers that we lack.
     pub(super) fn ask_hashes(&mut self, key: PeerKey, out: &mut Effects<Effect<P>>) {
+        // As for most torrents most of the time.
+        if matches!(&self.phase, Phase::Transfer(transfer) if transfer.layer_fetch.is_done()) {
+            return;
+        }
         let gives = |peer: &Peer| !peer.refused_hashes && self.gives_hashes(peer);
         if !self.peers.get(&key).is_some_and(gives) {
             return;
         }
         let (Phase::Transfer(transfer), Some(peer)) = (&mut self.phase, self.peers.get_mut(&key)) else { return };
-        if transfer.layer_fetch.is_done() {
-            return;
-        }
         let room = PIPELINE.saturating_sub(peer.hash_requests.len());
         for range in transfer.layer_fetch.pick(self.now, key, room) {
             peer.hash_requests.push((range, self.now));

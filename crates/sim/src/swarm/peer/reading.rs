@@ -19,63 +19,72 @@ impl PeerSite {
         port: &mut Port<'_, SwarmPacket, SwarmLocal>,
         events: &mut VecDeque<ProcessEvent>,
     ) {
-        let tag = match packet {
-            SwarmPacket::Bytes(bytes) => {
-                let Some(connection) = self.connections.get_mut(link) else { return };
-                connection.unread.extend_from_slice(&bytes);
-                None
-            }
-            SwarmPacket::Piece { header, tag } => {
-                let Some(connection) = self.connections.get_mut(link) else { return };
-                connection.unread.extend_from_slice(&header);
-                Some(tag)
-            }
+        let (bytes, tag) = match &packet {
+            SwarmPacket::Bytes(bytes) => (&bytes[..], None),
+            SwarmPacket::Piece { header, tag } => (&header[..], Some(*tag)),
             SwarmPacket::Announce(_) | SwarmPacket::Answer(_) => return,
         };
-        if self.read(link, tag, port, events).is_none() {
+        let Some(connection) = self.connections.get_mut(link) else { return };
+        let mut joined = std::mem::take(&mut connection.unread);
+        // Most messages come whole, and are read where they lie.
+        let mut left = if joined.is_empty() {
+            bytes
+        } else {
+            joined.extend_from_slice(bytes);
+            &joined
+        };
+        if self.read(link, &mut left, tag, port, events).is_none() {
             port.reset(link);
             self.closed(link, events);
+        } else if !left.is_empty()
+            && let Some(connection) = self.connections.get_mut(link)
+        {
+            connection.unread = left.to_vec();
         }
     }
 
     /// Reads frames while there are any; `None` if the peer broke the protocol.
-    pub(super) fn read(
+    fn read(
         &mut self,
         link: LinkId,
+        unread: &mut &[u8],
         mut tag: Option<Tag>,
         port: &mut Port<'_, SwarmPacket, SwarmLocal>,
         events: &mut VecDeque<ProcessEvent>,
     ) -> Option<()> {
         loop {
-            let limits = if self.knows_info { Limits::for_pieces(self.content.pieces()) } else { Limits::UNKNOWN };
             let Some(connection) = self.connections.get_mut(link) else { return Some(()) };
-            if let Some((left, _)) = &mut connection.draining {
-                let now = (*left).min(connection.unread.len() as u64);
-                connection.unread.drain(..now as usize);
+            if let Some(draining) = &mut connection.draining {
+                let left = &mut draining.0;
+                let now = (*left).min(unread.len() as u64);
+                *unread = &unread[now as usize..];
                 *left -= now;
                 if *left > 0 {
                     return Some(());
                 }
                 let peer = connection.key?;
-                let drained = connection.draining.take();
-                match drained {
-                    Some((_, Drained::Message(message))) => events.push_back(Event::Message { peer, message }.into()),
-                    Some((_, Drained::Block(block))) => self.unrequested(peer, block, events),
+                match connection.draining.take().map(|drained| drained.1) {
+                    Some(Drained::Message(message)) => events.push_back(Event::Message { peer, message }.into()),
+                    Some(Drained::Block(block)) => self.unrequested(peer, block, events),
                     None => {}
                 }
+                continue;
             }
-            let Some(connection) = self.connections.get_mut(link) else { return Some(()) };
             let Some(peer) = connection.key else {
-                match Handshake::decode(&connection.unread).ok()? {
+                match Handshake::decode(unread).ok()? {
                     None => return Some(()),
                     Some(handshake) => {
-                        connection.unread.drain(..Handshake::LENGTH);
+                        *unread = &unread[Handshake::LENGTH..];
                         self.shake_hands(link, handshake, port, events)?;
                         continue;
                     }
                 }
             };
-            let (consumed, frame) = match decode(&connection.unread, &limits).ok()? {
+            if unread.is_empty() {
+                return Some(());
+            }
+            let limits = if self.knows_info { Limits::for_pieces(self.content.pieces()) } else { Limits::UNKNOWN };
+            let (consumed, frame) = match decode(unread, &limits).ok()? {
                 Decoded::Frame { consumed, frame } => (consumed, frame),
                 Decoded::NeedMore(least) => {
                     if least > limits.max_frame_bytes() {
@@ -84,15 +93,15 @@ impl PeerSite {
                     return Some(());
                 }
             };
-            connection.unread.drain(..consumed);
+            *unread = &unread[consumed..];
             match frame {
                 Frame::Message(message) => events.push_back(Event::Message { peer, message }.into()),
                 Frame::Drain { message, length } => {
-                    connection.draining = Some((u64::from(length), Drained::Message(message)));
+                    connection.draining = Some(Box::new((u64::from(length), Drained::Message(message))));
                 }
-                Frame::Piece(raw) => match tag.take_if(|_| connection.unread.is_empty()) {
+                Frame::Piece(raw) => match tag.take_if(|_| unread.is_empty()) {
                     Some(tag) => self.block(link, peer, raw, tag, events),
-                    None => connection.draining = Some((u64::from(raw.length), Drained::Block(raw))),
+                    None => connection.draining = Some(Box::new((u64::from(raw.length), Drained::Block(raw)))),
                 },
             }
         }
