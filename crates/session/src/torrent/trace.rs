@@ -115,3 +115,62 @@ impl Drop for Trace {
         let _ = self.write_rest();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shoal_machine::Rng;
+    use shoal_metainfo::{InfoHashV1, InfoHashes};
+    use shoal_swarm::{Source, SwarmConfig};
+    use std::fs::{File, OpenOptions};
+    use std::net::SocketAddr;
+    use std::os::fd::OwnedFd;
+
+    /// A machine, its trace, and what it hears again and again.
+    struct Traced {
+        swarm: Swarm<Block>,
+        trace: Trace,
+        out: Effects<Effect<Block>>,
+    }
+
+    impl Traced {
+        fn into(file: File) -> Traced {
+            let config = SwarmConfig::new(InfoHashes { v1: Some(InfoHashV1([7; 20])), v2: None }, [b'T'; 20]);
+            let rng = Rng::new(1);
+            let head = Head::new(&config, false, &rng);
+            let trace = Trace::begin(TraceFile { file, limit: u64::MAX }, head).unwrap();
+            Traced { swarm: Swarm::new(config, false, rng), trace, out: Effects::new() }
+        }
+
+        fn hears(&mut self) -> Option<String> {
+            let addrs = (0..1_000).map(|n| SocketAddr::from(([9, 0, (n >> 8) as u8, n as u8], 6881))).collect();
+            let event = Event::Found { source: Source::Tracker, addrs };
+            self.trace.handle(&mut self.swarm, Time::ZERO, event, &mut self.out)
+        }
+
+        /// Why the trace ended; the machine goes on.
+        fn ends(&mut self) -> String {
+            let told = (0..10_000).find_map(|_| self.hears()).expect("it ends");
+            assert_eq!(self.hears(), None, "said once");
+            assert!(self.swarm.progress().known_addresses > 0, "and the machine hears everything");
+            told
+        }
+    }
+
+    #[test]
+    fn on_a_full_disk_the_trace_ends_and_the_torrent_goes_on() {
+        let mut traced = Traced::into(OpenOptions::new().write(true).open("/dev/full").unwrap());
+        assert!(traced.ends().contains("No space left"));
+        assert_eq!(traced.trace.finish(), Ok(()), "it was told already");
+    }
+
+    #[test]
+    fn a_disk_that_does_not_keep_up_is_not_waited_for_before_the_end() {
+        // What nobody reads.
+        let (disk, end) = io::pipe().unwrap();
+        let mut traced = Traced::into(File::from(OwnedFd::from(end)));
+        assert!(traced.ends().contains("does not keep up"));
+        drop(disk);
+        assert!(traced.trace.finish().is_err(), "what waited was not written");
+    }
+}
