@@ -150,6 +150,12 @@ fn refusals_are_one_line_and_an_exit_code() {
         assert_eq!(ended.code(), code, "{args:?}: {:?}", ended.stderr);
         assert_eq!((ended.stdout.len(), ended.stderr.len()), (0, 1), "{args:?}: {:?}", ended.stderr);
     }
+    for command in ["share", "create"] {
+        let ended = shoal(home, &[command, "photos"]).expect(2);
+        let [line] = &ended.stderr[..] else { panic!("{:?}", ended.stderr) };
+        let said = line.contains("no file or folder photos in /") && line.ends_with("; check the path");
+        assert!(said, "what is missing, where it was looked for, and what to do: {line}");
+    }
     for args in [vec!["download"], vec!["share"], vec!["frobnicate"], vec!["create", "x", "--format", "v3"]] {
         let ended = shoal(home, &args).expect(2);
         assert!(ended.stdout.is_empty() && !ended.stderr.is_empty(), "{args:?}");

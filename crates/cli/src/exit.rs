@@ -4,6 +4,7 @@
 //! to do next; its code is chosen where the failure is understood, not guessed from its text at the end.
 
 use std::fmt;
+use std::path::Path;
 
 /// The exit codes (`docs/cli.md` lists them for users).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,6 +52,13 @@ impl Failure {
     /// A failure with its message.
     pub(crate) fn new(exit: Exit, message: impl fmt::Display) -> Failure {
         Failure { exit, error: anyhow::anyhow!("{message}") }
+    }
+
+    /// What the user named is not there. Where a path begins is said too: most often one is in another folder than one thought.
+    pub(crate) fn no_such_path(path: &Path) -> Failure {
+        let place = std::env::current_dir().ok().filter(|_| path.is_relative());
+        let place = place.map(|folder| format!(" in {}", folder.display())).unwrap_or_default();
+        Failure::new(Exit::Usage, format!("there is no file or folder {}{place}; check the path", path.display()))
     }
 
     /// Whether someone closed the pipe that we write results to: not worth a word.

@@ -74,7 +74,7 @@ pub(super) fn run(args: &BenchArgs, context: &Context) -> Outcome {
 
 fn read(path: &Path, most: u64) -> Result<Read, Failure> {
     if !path.exists() {
-        return Err(Failure::new(Exit::Usage, format!("there is no file or folder {}; check the path", path.display())));
+        return Err(Failure::no_such_path(path));
     }
     let probe = shoal_storage::probe::read_rate(path, most).map_err(|(path, error)| Failure {
         exit: Exit::Disk,

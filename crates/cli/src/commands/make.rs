@@ -56,7 +56,7 @@ pub(super) async fn make(
     let what = || format!("cannot share {shown}");
     if let Some(missing) = recipe.paths.iter().find(|path| path.symlink_metadata().is_err_and(|e| e.kind() == NotFound))
     {
-        return Err(Failure::new(Exit::Usage, format!("there is no file or folder {}; check the path", missing.display())));
+        return Err(Failure::no_such_path(missing));
     }
     let job = {
         let reporter = reporter.clone();
