@@ -1,10 +1,10 @@
 //! Private torrents (BEP 27), proven by what is on the wire: a private torrent's peers speak to its tracker and to those whom it
 //! named, whatever else would be possible (local discovery, a DHT node, one who says that he has it); and a public torrent in the same place does more, so the capture sees it.
 
-use crate::support::clients::{PYTHON, needs};
+use crate::support::clients::{Client, PYTHON, needs};
 use crate::support::net::Net;
 use crate::support::process::{Process, Stream};
-use crate::support::shoal::{SHOAL, arg, create, listening, show};
+use crate::support::shoal::{SHOAL, arg, create, listening, seed, show};
 use crate::support::tracker::Tracker;
 use crate::support::{tree, until};
 use serde_json::Value;
@@ -126,4 +126,33 @@ fn a_public_torrent_in_the_same_place_is_announced_and_dials_who_announces() {
     let Some(Run { sent, .. }) = run(false, false) else { return };
     assert!(sent.contains(&(GROUP.parse().unwrap(), 6771)), "{sent:?}");
     assert!(sent.contains(&(IpAddr::from([10, 77, 0, DECOY]), 7777)), "{sent:?}");
+}
+
+#[test]
+fn a_sole_source_that_advises_serves_libtorrent_and_transmission_together() {
+    // Of a private torrent nothing is hidden: leeches are told what nobody has yet (BEP 6).
+    let leeches = [Client::Libtorrent, Client::Transmission, Client::Libtorrent];
+    let Some(net) = needs(&leeches) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let tracker = Tracker::start(net.ip(1));
+    let source = tree::file(&at("source"), "file", 9, 8_000_000);
+    let args = ["--tracker", &tracker.url(), "--format", "v1", "--private", "--piece-length", "64KiB"];
+    let torrent = create(&at("home"), &source, &at("file.torrent"), &args);
+    let source = seed(&net, SEED, &at("seed home"), &torrent, &at("source"), &["--up", "2M"]);
+    tracker.register(source.addr);
+    tracker.wait_for(source.addr.port(), |_| true, || source.process.said());
+    let started: Vec<_> = leeches
+        .iter()
+        .zip(LEECH..)
+        .map(|(client, n)| {
+            let home = at(&format!("home {n}"));
+            (n, client.start(&net, n, &tracker, arg(&torrent), &at(&format!("data {n}")), &home))
+        })
+        .collect();
+    for (n, leech) in &started {
+        leech.wait_complete(&tracker);
+        tree::assert_same(&at("source/file"), &at(&format!("data {n}/file")));
+    }
+    source.process.interrupt().expect(0);
 }
