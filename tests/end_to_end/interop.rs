@@ -51,7 +51,7 @@ pub(crate) fn there_and_back(outer: Client, inner: Client, format: &str, by: By)
 }
 
 /// Some clients write their last blocks, or empty files, a moment after they announce that they are complete.
-fn arrives(from: &Path, to: &Path) {
+pub(crate) fn arrives(from: &Path, to: &Path) {
     let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
     until("every byte is there", || tree::same(from, to) || std::time::Instant::now() > end);
     tree::assert_same(from, to);
