@@ -125,6 +125,7 @@ mod tests {
     use std::fs::{File, OpenOptions};
     use std::net::SocketAddr;
     use std::os::fd::OwnedFd;
+    use std::time::{Duration, Instant};
 
     /// A machine, its trace, and what it hears again and again.
     struct Traced {
@@ -148,6 +149,16 @@ mod tests {
             self.trace.handle(&mut self.swarm, Time::ZERO, event, &mut self.out)
         }
 
+        /// Hands the head to the thread and lets it fail, so that it is not its slowness that is told.
+        fn fails(&mut self) {
+            assert_eq!(self.hears(), None);
+            let end = Instant::now() + Duration::from_secs(30);
+            while self.trace.writer.as_ref().is_some_and(|writer| !writer.thread.is_finished()) {
+                assert!(Instant::now() < end, "the head was handed on, and could not be written");
+                thread::yield_now();
+            }
+        }
+
         /// Why the trace ended; the machine goes on.
         fn ends(&mut self) -> String {
             let told = (0..10_000).find_map(|_| self.hears()).expect("it ends");
@@ -160,6 +171,7 @@ mod tests {
     #[test]
     fn on_a_full_disk_the_trace_ends_and_the_torrent_goes_on() {
         let mut traced = Traced::into(OpenOptions::new().write(true).open("/dev/full").unwrap());
+        traced.fails();
         assert!(traced.ends().contains("No space left"));
         assert_eq!(traced.trace.finish(), Ok(()), "it was told already");
     }
