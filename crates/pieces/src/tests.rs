@@ -455,18 +455,21 @@ fn sequential_mode_goes_from_the_lowest_up() {
 fn in_order_two_of_three_pieces_are_rare_ones_where_there_are_such() {
     let layout = Layout::contiguous(16_384, &[16_384 * 40]).unwrap();
     let all = Bitfield::full(40);
-    let begun = |others: Bitfield| {
+    let begun = |others: Bitfield, suggested: &[u32]| {
         // Those that come first of all are random ones.
         let mut picker = PiecePicker::new(&layout, bits(40, 36..40), &all, Rng::new(3));
         picker.peer_joined(&all);
         picker.peer_joined(&others);
+        suggested.iter().for_each(|&piece| picker.peer_suggests(PeerSlot(1), PieceIndex(piece)));
         let mut out = Vec::new();
         picker.pick(PeerSlot(1), &all, 12, PickMode::InOrder, ALL, &mut out);
         out.iter().map(|block| block.piece.0).collect::<Vec<_>>()
     };
-    assert_eq!(begun(all.clone()), Vec::from_iter(0..12), "nothing is rarer than the next");
+    assert_eq!(begun(all.clone(), &[]), Vec::from_iter(0..12), "nothing is rarer than the next");
     // Others are where we are: what they have not reached yet is rarer.
-    let begun = begun(bits(40, 0..20));
+    let suggested = begun(bits(40, 0..20), &[5, 33, 21]);
+    assert_eq!(suggested[..4], [33, 21, 0, suggested[3]], "of the rare ones those that it suggests: {suggested:?}");
+    let begun = begun(bits(40, 0..20), &[]);
     let next: Vec<u32> = begun.iter().copied().filter(|&piece| piece < 20).collect();
     assert_eq!(next, [0, 1, 2, 3], "{begun:?}");
     assert!(begun.chunks(3).all(|three| three[0] >= 20 && three[1] >= 20), "{begun:?}");

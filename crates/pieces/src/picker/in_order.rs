@@ -26,7 +26,7 @@ impl PiecePicker {
         self.take_all(&partial, peer, enough, out);
         while out.len() < enough && self.open_wanted < max_open {
             let Some(next) = self.lowest_closed(bits) else { return };
-            let rare = if self.rare_begun < RARE { self.rarer_than(next, bits) } else { None };
+            let rare = if self.rare_begun < RARE { self.rarer_than(next, peer, bits) } else { None };
             self.rare_begun = if rare.is_some() { self.rare_begun + 1 } else { 0 };
             let piece = rare.unwrap_or(next);
             self.begin(piece);
@@ -34,9 +34,10 @@ impl PiecePicker {
         }
     }
 
-    /// The rarest closed piece that the peer has, if fewer have it than this one.
-    fn rarer_than(&mut self, next: PieceIndex, bits: &Bitfield) -> Option<PieceIndex> {
-        let piece = self.next_by_rarity(bits, &mut 0)?;
+    /// The rarest closed piece that the peer has, or what it suggested of those, if fewer have it than this one.
+    fn rarer_than(&mut self, next: PieceIndex, peer: PeerSlot, bits: &Bitfield) -> Option<PieceIndex> {
+        let rarest = self.next_by_rarity(bits, &mut 0)?;
+        let piece = self.or_suggested(peer, bits, rarest);
         (self.availability.of(piece) < self.availability.of(next)).then_some(piece)
     }
 }
