@@ -90,7 +90,7 @@ pub trait Node {
     type Packet: Packet;
     /// What the node can put aside for later: answers of its own disk, timers of its surroundings.
     type Local: Hash + Debug;
-    /// Room to work in, empty before and after: one for all nodes, so that it stays in the processor's cache.
+    /// Room to work in, empty before and after: one for all nodes. With room of their own a tenth of their memory was that.
     type Scratch: Default;
 
     /// Sees something happen.

@@ -39,7 +39,7 @@ pub struct Process {
     pub(super) recorder: Option<Box<Recorder<Payload>>>,
 }
 
-/// What the two ordered, on its way out: one for all processes of a thread, so that it stays in the processor's cache.
+/// What the two ordered, on its way out: one for all processes of a thread, as [`Node::Scratch`](crate::Node::Scratch).
 #[derive(Default)]
 struct Ordered {
     swarm: Effects<Effect<Payload>>,
