@@ -216,7 +216,7 @@ impl<N: Node> Simulation<N> {
         Ok(false)
     }
 
-    /// The same, where `condition` is not asked after each happening but once in each span of the [shortest way](Self::shortest_way):
+    /// The same, where `condition` is not asked after each happening but once in each span of the shortest way between two nodes:
     /// within one nobody hears of anybody, so each node lives through its part of it by itself, which is much faster where many
     /// nodes do not fit into a processor's caches. What happens is the same.
     pub fn run_while_roughly(
